@@ -1,0 +1,40 @@
+# `make help` lists the targets. Everything runs from .venv, which the first target that needs it makes.
+PYTHON ?= python3
+RUN := .venv/bin
+STAMP := .venv/installed
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lab build check lock picture
+
+$(STAMP): requirements.lock pyproject.toml tools/install.py
+	@test -x $(RUN)/python || $(PYTHON) -m venv .venv
+	$(RUN)/python tools/install.py
+	@touch $@
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-15s %s\n", $$1, $$2}'
+
+demo: $(STAMP)  ## build lab 3, grade a sample class on it, print the gradebook
+	@$(RUN)/autograder demo
+
+test: $(STAMP)  ## the test suite
+	$(RUN)/python -m pytest -n 2 -m "not full and not browser"
+
+test-all: test  ## that, then full counts and the browser
+	$(RUN)/python -m pytest -n 2 -m "full or browser"
+
+lab: $(STAMP)  ## open JupyterLab on a copy of the labs in work/
+	@$(RUN)/autograder lab
+
+build: $(STAMP)  ## solutions/labNN.py -> solutions/labNN/, labs/labNN/ and lecturekit/hints/labNN.json
+	@$(RUN)/autograder build
+
+check: $(STAMP)  ## format and lint, code and authored notebooks
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+
+lock: $(STAMP)  ## renew requirements.lock from pyproject.toml
+	$(RUN)/python tools/lock.py
+
+picture: $(STAMP)  ## draw the README's picture of the gradebook again
+	@$(RUN)/autograder demo --picture gradebook.svg

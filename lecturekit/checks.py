@@ -1,0 +1,981 @@
+"""The words of a test.
+
+A test cell of a lab is straight-line code over the student's names, `torch` and `check.*`, the verbs of this module:
+
+    layer = check.new(EncoderLayer, config)
+    check.params(layer, 7_087_872)
+    check.close(layer(x), expected, why="the norm comes after the sum")
+
+It has to give one verdict wherever it runs: in the student's own notebook (Validate, stock nbgrader) and across a
+wall, where the student's code runs in one process and the test in another. So each verb is split in two:
+
+    Far       what must run beside the student's code (build, call, differentiate): runs, never judges
+    verbs     what judges: sees plain data alone
+
+Between them pass copies of plain data: None, bool, int, float, str, bytes, list, tuple, set, dict, tensors, dtypes and
+lecturekit's frozen configurations. Everything else stays on its side and is known on the other by a handle, `Yours`.
+`Here` is the backend for one process. A backend for two puts the same messages on a wire, as `pack` makes them.
+
+A cell that begins with `%%check lab03 heads` (the first cell of a lab says `%load_ext lecturekit.checks`) is judged in
+that manner: names of its own, the student's by copy, random numbers apart from the student's, nothing on stderr.
+
+When a check fails, the answers of the student's code to a few fixed inputs, its fingerprint, are compared with those
+of the mistakes that the lab knows (`hints/lab03.json`), and the hint of the mistake that they match is shown.
+"""
+
+import builtins
+import contextlib
+import dataclasses
+import importlib
+import io
+import json
+import linecache
+import math
+import os
+import random
+import re
+import sys
+import textwrap
+import traceback
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+DEPTH = 12  # how deeply plain data may be nested
+WIDTH = 75  # columns of a message: nbgrader's Validate cuts longer lines and would show this file instead
+FEW = 12  # the most numbers that a message shows one by one
+HINTS = Path(__file__).parent / "hints"
+
+
+# ---- verdicts ------------------------------------------------------------------------------------------------------
+class Wrong(AssertionError):
+    """The verdict no: what was expected, what was found, and the likely reason."""
+
+    hint = ""
+
+    def _render_traceback_(self) -> list[str]:
+        """What Jupyter shows in place of a traceback: the message and the hint, in short lines."""
+        lines = [*wrap(f"Not right yet: {self}")]
+        return lines + (["", *wrap(f"Hint: {self.hint}")] if self.hint else [])
+
+
+class NotWritten(Wrong):
+    """`NotImplementedError` came out of the student's code."""
+
+    def _render_traceback_(self) -> list[str]:
+        return wrap(str(self))
+
+
+class Broke(Wrong):
+    """Another exception came out of the student's code; `kinds` names it and its builtin ancestors."""
+
+    def __init__(self, kinds: list[str], text: str):
+        super().__init__(text)
+        self.kinds = kinds
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What one test cell said: `kind` is "passed", "blank" (not written yet), "wrong", or "error" (it broke)."""
+
+    kind: str
+    message: str = ""
+    hint: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.kind == "passed"
+
+
+def wrap(text: str) -> list[str]:
+    """`text` in lines of at most `WIDTH` columns, its own line breaks kept."""
+    return [part for line in text.splitlines() for part in textwrap.wrap(line, WIDTH) or [""]]
+
+
+# ---- plain data ----------------------------------------------------------------------------------------------------
+def pack(value: Any, keep: Callable[[Any], int], tensors: dict[str, Tensor], depth: int = 0) -> Any:
+    """`value` as a tree that JSON can hold.
+
+    Tensors are copied to `tensors`, detached and on the CPU; `keep(object)` gives the handle of all that isn't plain.
+
+    Raises:
+        ValueError: lists within lists, more than `DEPTH` deep.
+    """
+    if depth > DEPTH:
+        raise ValueError(f"a value is nested more than {DEPTH} deep")
+
+    def inner(item: Any) -> Any:
+        return pack(item, keep, tensors, depth + 1)
+
+    if value is None or isinstance(value, bool):
+        return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    if isinstance(value, Tensor):
+        name = str(len(tensors))
+        tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        return {"tensor": name}
+    if isinstance(value, torch.dtype):
+        return {"dtype": str(value).removeprefix("torch.")}
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return inner(torch.as_tensor(value) if value.ndim else value.item())
+    if isinstance(value, bytes):
+        return {"bytes": value.hex()}
+    if isinstance(value, dict):  # Counter and defaultdict too
+        return {"dict": [[inner(key), inner(item)] for key, item in value.items()]}
+    for kind, tag in ((list, "list"), (tuple, "tuple"), ((set, frozenset), "set")):  # torch.Size and namedtuples too
+        if isinstance(value, kind):
+            return {tag: [inner(item) for item in value]}
+    if configuration(type(value).__module__, type(value).__name__) is type(value):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {"config": [type(value).__module__, type(value).__name__, inner(fields)]}
+    return {"handle": keep(value)}
+
+
+def unpack(tree: Any, open_: Callable[[int], Any], tensors: dict[str, Tensor]) -> Any:
+    """The value that `pack` packed, of exact builtin types only: no method of the sender's can run here.
+
+    Raises:
+        ValueError: a tree that `pack` doesn't make.
+    """
+    if not isinstance(tree, dict):
+        return tree
+    ((tag, body),) = tree.items()
+
+    def inner(item: Any) -> Any:
+        return unpack(item, open_, tensors)
+
+    match tag:
+        case "tensor":
+            return tensors[body]
+        case "handle":
+            return open_(int(body))
+        case "bytes":
+            return bytes.fromhex(body)
+        case "dict":
+            return {inner(key): inner(item) for key, item in body}
+        case "list":
+            return [inner(item) for item in body]
+        case "tuple":
+            return tuple(inner(item) for item in body)
+        case "set":
+            return {inner(item) for item in body}
+        case "dtype" if isinstance(getattr(torch, body, None), torch.dtype):
+            return getattr(torch, body)
+        case "config" if kind := configuration(*body[:2]):
+            return kind(**inner(body[2]))
+    raise ValueError(f"no plain data: {tree!r:.80}")
+
+
+def configuration(module: str, name: str) -> type | None:
+    """The frozen dataclass of that name in one of lecturekit's model files, if there is one."""
+    if not re.fullmatch(r"lecturekit\.models\.\w+", module):
+        return None
+    found = getattr(importlib.import_module(module), name, None)
+    frozen = dataclasses.is_dataclass(found) and found.__dataclass_params__.frozen
+    return found if frozen else None
+
+
+def plain(value: Any) -> Any:
+    """What would come over the wall: copies, of exact types. What isn't plain stays what it is."""
+    kept: list[Any] = []
+    tensors: dict[str, Tensor] = {}
+    tree = pack(value, lambda thing: kept.append(thing) or len(kept) - 1, tensors)
+    return unpack(tree, kept.__getitem__, tensors)
+
+
+# ---- beside the student's code: runs, never judges -------------------------------------------------------------------
+class Held:
+    """Keeps a plain value on the far side, by handle."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+
+class Far:
+    """The half of the verbs that runs beside the student's code, whose `names` it holds."""
+
+    def __init__(self, names: dict[str, Any]):
+        self.names = names
+
+    def name(self, name: str) -> Any:
+        if name not in self.names:
+            raise NameError(f"your notebook has no {name}: was its cell run, and its name kept?")
+        return self.names[name]
+
+    def attr(self, thing: Any, name: str) -> Any:
+        return getattr(thing, name)
+
+    def item(self, thing: Any, index: Any) -> Any:
+        return thing[index]
+
+    def items(self, thing: Any) -> list[Any]:
+        return list(thing)
+
+    def len(self, thing: Any) -> int:
+        return len(thing)
+
+    def call(self, f: Callable, *args: Any, **kwargs: Any) -> Any:
+        return f(*args, **kwargs)
+
+    def call_keeping(self, keep: int | bool, f: Callable, *args: Any, **kwargs: Any) -> Any:
+        out = f(*args, **kwargs)
+        return Held(out) if keep is True else tuple(Held(x) if i == keep else x for i, x in enumerate(out))
+
+    def stub(self, kind: str, **plain_arguments: Any) -> Any:
+        return STUBS[kind](**plain_arguments)
+
+    def seed(self, n: int) -> None:
+        set_random_state(random_state_of(n))
+
+    def new(self, cls: Callable, *args: Any, **kwargs: Any) -> Any:
+        self.seed(0)
+        thing = cls(*args, **kwargs)
+        return thing.eval() if isinstance(thing, nn.Module) else thing
+
+    def fill(self, module: nn.Module, values: dict[str, Tensor] | None = None) -> None:
+        with torch.no_grad():
+            for name, parameter in module.named_parameters():
+                given = (values or {}).get(name)
+                parameter.copy_(formula(name, parameter.shape) if given is None else given)
+
+    def state(self, module: nn.Module) -> dict[str, Tensor]:
+        return dict(module.state_dict())
+
+    def parameters(self, module: nn.Module) -> dict[str, Tensor]:
+        return dict(module.named_parameters())
+
+    def grads(
+        self, f: Callable, *args: Any, weight: Any = None, pick: Any = None, wrt: Any = None, **kwargs: Any
+    ) -> Any:
+        inputs = [x.clone().requires_grad_() if isinstance(x, Tensor) and x.is_floating_point() else x for x in args]
+        module = wrt if wrt is not None else f if isinstance(f, nn.Module) else None
+        if module is not None:
+            module.zero_grad()
+        out = first(f(*inputs, **kwargs), pick)
+        if not isinstance(out, Tensor) or out.grad_fn is None:
+            return None
+        (out.float() * (1 if weight is None else weight)).sum().backward()
+        found = {name: p.grad for name, p in module.named_parameters()} if module is not None else {}
+        return found | {f"input{i}": x.grad for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad}
+
+    def shared(self, module: nn.Module, one: str, two: str) -> tuple[Tensor, Tensor, bool]:
+        p, q = module.get_parameter(one), module.get_parameter(two)
+        with torch.no_grad():
+            before = p.clone()
+            p.add_(1)
+            seen = q.clone()
+            p.copy_(before)
+        return before, seen, p is q
+
+    def changed(self, f: Callable, *args: Any, **kwargs: Any) -> list[int]:
+        before = plain(args)
+        f(*args, **kwargs)
+        return [i for i, (x, y) in enumerate(zip(before, plain(args), strict=True)) if differ(x, y)]
+
+    def raised(self, f: Callable, *args: Any, **kwargs: Any) -> tuple[list[str], str] | None:
+        try:
+            f(*args, **kwargs)
+        except (Exception, SystemExit) as error:
+            return kinds_of(error), tell(error)
+
+    def fit(self, model: nn.Module, batches: list, lr: float, loss: str, pick: Any) -> None:
+        """One Adam step a batch, on `model.<loss>(*batch)` where there is such a method, else on a loss of torch.
+
+        The rate climbs to `lr` in the first eighth of the steps and falls to zero in a straight line: at a constant
+        one a small model's answers still swing at the last step.
+        """
+        self.seed(0)
+        model.train()
+        optimizer = torch.optim.Adam(model.parameters(), lr)
+        steps = len(batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: min(8 * (n + 1) / steps, 1 - n / steps))
+        for batch in batches:
+            if hasattr(model, loss):
+                value = getattr(model, loss)(*batch)
+            else:
+                *inputs, answer = batch
+                out = first(model(*inputs), pick)
+                value = getattr(F, loss)(out.flatten(0, -2), answer.flatten())
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            schedule.step()
+        model.eval()
+
+
+def formula(name: str, shape: tuple[int, ...]) -> Tensor:
+    """Weights of a parameter from its name and shape alone: random numbers differ between processors, these don't.
+
+    Matrices get entries of about 1 / sqrt(fan-in), norms' weights lie around one, biases stay small.
+    """
+    phase = zlib.crc32(name.encode()) % 628 / 100
+    wave = torch.sin(torch.arange(math.prod(shape), dtype=torch.float64) * 0.7 + phase)
+    scale = 1 / math.sqrt(shape[-1]) if len(shape) > 1 else 0.3
+    return (wave * scale + (len(shape) == 1 and name.endswith("weight"))).reshape(tuple(shape)).float()
+
+
+def kinds_of(error: BaseException) -> list[str]:
+    """The names of the builtin exceptions that `error` is one of, nearest first."""
+    return [c.__name__ for c in type(error).__mro__ if getattr(builtins, c.__name__, None) is c]
+
+
+def tell(error: BaseException) -> str:
+    """The exception in one sentence, with the line of the student's code that it came from, if that can be told."""
+    text = f"{type(error).__name__}: {error}".strip(" :")[:300]
+    frame = theirs(error)
+    if frame is None:
+        return text
+    line = linecache.getline(frame.filename, frame.lineno or 0).strip()
+    return f"{text} (in {frame.name}" + (f", at `{line[:60]}`)" if line else ")")
+
+
+def theirs(error: BaseException) -> traceback.FrameSummary | None:
+    """The innermost frame of a traceback that is neither lecturekit's nor a library's."""
+    ours = (str(Path(__file__).parent), sys.prefix, sys.base_prefix, os.path.dirname(os.__file__))
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
+    return frames[-1] if frames else None
+
+
+# ---- random numbers ------------------------------------------------------------------------------------------------
+def random_state() -> tuple:
+    """The state of every generator that a student's code is likely to draw from."""
+    numpy = sys.modules.get("numpy")
+    return random.getstate(), torch.get_rng_state(), numpy.random.get_state() if numpy else None
+
+
+def set_random_state(state: tuple) -> None:
+    """Put back what `random_state` gave."""
+    random.setstate(state[0])
+    torch.set_rng_state(state[1])
+    if state[2] is not None:
+        sys.modules["numpy"].random.set_state(state[2])
+
+
+def random_state_of(n: int) -> tuple:
+    """The state that seeding every generator with `n` gives; the generators themselves stay as they were."""
+    before = random_state()
+    random.seed(n)
+    torch.manual_seed(n)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(n % 2**32)
+    after = random_state()
+    set_random_state(before)
+    return after
+
+
+# ---- backends ------------------------------------------------------------------------------------------------------
+class Direct:
+    """No wall: the verbs on objects of the test's own, or in a plain cell of a notebook."""
+
+    def do(self, op: str, *args: Any, **kwargs: Any) -> Any:
+        """Run one operation of `Far`; what its code raises comes out as `NotWritten` or `Broke`."""
+        return answer(getattr(Far({}), op), args, kwargs)
+
+
+class Here:
+    """The wall within one process: copies of plain data in and out, handles for the rest, two random streams."""
+
+    def __init__(self, names: dict[str, Any]):
+        self.far, self.kept, self.random = Far(names), [], random_state_of(0)
+
+    def do(self, op: str, *args: Any, **kwargs: Any) -> Any:
+        """Run one operation of `Far` beside the student's code and return a copy of what it returns."""
+        args, kwargs = self._across([list(args), kwargs], handle_of, self._open)
+        mine = random_state()
+        set_random_state(self.random)
+        try:
+            result = answer(getattr(self.far, op), args, kwargs)
+        finally:
+            self.random = random_state()
+            set_random_state(mine)
+        try:
+            return self._across(result, self._keep, lambda i: Yours(self, i))
+        except (TypeError, ValueError) as error:  # an object of theirs as a key, a list within itself
+            raise Wrong(f"what came back can't be read: {error}") from None
+
+    def _across(self, value: Any, keep: Callable[[Any], int], open_: Callable[[int], Any]) -> Any:
+        tensors: dict[str, Tensor] = {}
+        return unpack(pack(value, keep, tensors), open_, tensors)
+
+    def _keep(self, thing: Any) -> int:
+        self.kept.append(thing)
+        return len(self.kept) - 1
+
+    def _open(self, i: int) -> Any:
+        thing = self.kept[i]
+        return thing.value if isinstance(thing, Held) else thing
+
+
+def answer(f: Callable, args: Any, kwargs: dict[str, Any]) -> Any:
+    """`f(*args, **kwargs)` without stderr and warnings; whatever it raises comes out as one of `Wrong`'s kinds."""
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            return f(*args, **kwargs)
+    except NotImplementedError as error:
+        frame = theirs(error)
+        raise NotWritten(f"{frame.name if frame else 'this'} is not written yet") from None
+    except Wrong:
+        raise
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise Broke(kinds_of(error), tell(error)) from None
+
+
+def handle_of(thing: Any) -> int:
+    """The handle of a thing of the student's.
+
+    Raises:
+        TypeError: the thing isn't the student's: a test sends plain data alone.
+    """
+    if not isinstance(thing, Yours):
+        raise TypeError(f"a test may not send {type(thing).__name__} to a student's code")
+    return thing._id
+
+
+class Yours:
+    """A thing of the student's that isn't plain data: call it, take its attributes and items, iterate over it."""
+
+    def __init__(self, back: Any, i: int):
+        self.__dict__.update(_back=back, _id=i)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._back.do("attr", self, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._back.do("call", self, *args, **kwargs)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._back.do("item", self, index)
+
+    def __len__(self) -> int:
+        try:
+            return self._back.do("len", self)
+        except Broke as error:  # list(generator) asks for a length first, and takes a TypeError for "none"
+            raise TypeError(str(error)) from None
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._back.do("items", self))
+
+    def _refuse(self, *args: Any) -> Any:
+        raise Wrong("expected plain data (numbers, text, lists, tensors), found an object of another kind")
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __sub__ = __rsub__ = _refuse
+    __mul__ = __rmul__ = __matmul__ = __rmatmul__ = __bool__ = __setattr__ = __setitem__ = _refuse
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Names(dict):
+    """The globals of a test cell: its own names, and the student's for every name that it doesn't bind."""
+
+    def __init__(self, back: Any):
+        super().__init__(torch=torch, math=math, check=sys.modules[__name__], __builtins__=builtins, __name__="test")
+        self._back = back
+
+    def __missing__(self, name: str) -> Any:
+        if hasattr(builtins, name):
+            raise KeyError(name)
+        return self._back.do("name", name)
+
+
+_direct = Direct()
+_current: Any = _direct
+
+
+def _do(op: str, *args: Any, **kwargs: Any) -> Any:
+    """One operation, on the student's side if anything of theirs is in it."""
+    side = next((x._back for x in [*args, *kwargs.values()] if isinstance(x, Yours)), None)
+    return (side or (_current if op in ("stub", "seed") else _direct)).do(op, *args, **kwargs)
+
+
+@contextlib.contextmanager
+def facing(back: Any) -> Iterator[None]:
+    """Within it, verbs that are given nothing of the student's (`stub`, `seed`) act on this side."""
+    global _current
+    outer, _current = _current, back
+    try:
+        yield
+    finally:
+        _current = outer
+
+
+# ---- the verbs -----------------------------------------------------------------------------------------------------
+def new(cls: Callable, *args: Any, **kwargs: Any) -> Any:
+    """An object of the student's class, built from a fixed seed, in evaluation mode."""
+    return _do("new", cls, *args, **kwargs)
+
+
+def fill(module: Any, values: dict[str, Tensor] | None = None) -> None:
+    """Set every parameter: to `values[name]` if given, else to a formula of its name and shape."""
+    _do("fill", module, values)
+
+
+def state(module: Any) -> dict[str, Tensor]:
+    """The tensors of a module by name, as `state_dict` names them."""
+    return _do("state", module)
+
+
+def params(module: Any, expected: int | None = None) -> dict[str, tuple[int, ...]]:
+    """The shapes of a module's parameters by name, and their count compared with `expected`; shared ones count once."""
+    tensors = _do("parameters", module)
+    count = sum(t.numel() for t in tensors.values())
+    shapes = {name: tuple(t.shape) for name, t in tensors.items()}
+    if expected is not None and count != expected:
+        raise Wrong(f"expected {expected} parameters, found {count}: {shapes!r:.200}")
+    return shapes
+
+
+def grads(
+    f: Any, *args: Any, weight: Tensor | None = None, pick: Any = None, wrt: Any = None, **kwargs: Any
+) -> dict[str, Tensor | None]:
+    """The gradients of `(f(*args) * weight).sum()`: of each parameter of `f` (or of `wrt`) by name, and of each
+    floating-point argument as "input0", "input1" ...; None where none arrives. `pick` chooses an item of the result."""
+    found = _do("grads", f, *args, weight=weight, pick=pick, wrt=wrt, **kwargs)
+    if found is None:
+        raise Wrong("the output carries no gradient: was it detached, or turned into plain numbers?")
+    return found
+
+
+def call(f: Any, *args: Any, keep: int | bool | None = None, **kwargs: Any) -> Any:
+    """`f(*args, **kwargs)` by copy. `keep` names the item of the result that stays on the student's side by handle
+    (a cache, a decoder's state); True keeps all of it."""
+    if keep is None:
+        return _do("call", f, *plain(args), **plain(kwargs))
+    return _do("call_keeping", keep, f, *plain(args), **plain(kwargs))
+
+
+def stub(kind: str, **plain_arguments: Any) -> Any:
+    """A model of ours that lives beside the student's code, for functions that take a model: a key of `STUBS`."""
+    return _do("stub", kind, **plain_arguments)
+
+
+def seed(n: int) -> None:
+    """Seed the generators that the student's code draws from."""
+    _do("seed", n)
+
+
+def raises(kind: type[BaseException], f: Any, *args: Any, **kwargs: Any) -> None:
+    """`f(*args, **kwargs)` must raise the builtin exception `kind` or a child of it."""
+    found = _do("raised", f, *args, **kwargs)
+    if found is None:
+        raise Wrong(f"expected {kind.__name__}, but nothing was raised")
+    kinds, text = found
+    if "NotImplementedError" in kinds and kind is not NotImplementedError:
+        raise NotWritten("this is not written yet")
+    if kind.__name__ not in kinds:
+        raise Wrong(f"expected {kind.__name__}, found {text}")
+
+
+def pure(f: Any, *args: Any, **kwargs: Any) -> None:
+    """`f` must leave its arguments as they were."""
+    changed = _do("changed", f, *args, **kwargs)
+    if changed:
+        raise Wrong(f"argument {changed[0] + 1} was changed in place: work on a new tensor")
+
+
+def shared(module: Any, one: str, two: str) -> None:
+    """Two names of a module must mean one Parameter. A tied copy of `.data` shares memory, yet trains apart."""
+    before, seen, same = _do("shared", module, one, two)
+    if differ(before + 1, seen):
+        raise Wrong(f"{one} and {two} are copies: a change in one does not reach the other")
+    if not same:
+        raise Wrong(f"{one} and {two} share memory, but are two parameters: each gets its own gradient")
+
+
+def shape(value: Any, *expected: int) -> None:
+    """`value` must be a tensor of this shape."""
+    value = plain(value)
+    if not isinstance(value, Tensor):
+        raise Wrong(f"expected a tensor of shape {expected}, found {named(value)}")
+    if tuple(value.shape) != expected:
+        raise Wrong(f"expected shape {expected}, found {tuple(value.shape)}")
+
+
+def dtype(value: Any, expected: Any) -> None:
+    """`value` must be a tensor of this dtype, or a plain value of this type."""
+    value = plain(value)
+    found = value.dtype if isinstance(value, Tensor) else type(value)
+    if found != expected:
+        raise Wrong(f"expected {expected}, found {found}")
+
+
+def close(got: Any, expected: Any, tol: float = 1e-4, why: str = "") -> None:
+    """Numbers must agree to `tol`, relative and absolute: tensors, numbers, and lists, tuples and dictionaries of them.
+
+    A list may stand for a tuple, and a tensor without dimensions for its number; everything else must be equal.
+    """
+    got, expected = plain(got), plain(expected)
+    if isinstance(expected, dict):
+        if not isinstance(got, dict) or got.keys() != expected.keys():
+            names = sorted(map(str, got)) if isinstance(got, dict) else named(got)
+            raise Wrong(told(f"names {sorted(map(str, expected))}", names, why))
+        for name in expected:
+            close(got[name], expected[name], tol, why or f"at {name!r}")
+    elif isinstance(expected, list | tuple):
+        if not isinstance(got, list | tuple):
+            raise Wrong(told(f"{len(expected)} items", named(got), why))
+        if len(got) != len(expected):
+            raise Wrong(told(f"{len(expected)} items", f"{len(got)}: {got!r:.60}", why))
+        for i, (x, y) in enumerate(zip(got, expected, strict=True)):
+            close(x, y, tol, why or f"at item {i}")
+    elif isinstance(expected, Tensor | int | float) and not isinstance(expected, bool):
+        if not isinstance(got, Tensor | int | float) or isinstance(got, bool):
+            raise Wrong(told("numbers", named(got), why))
+        close_tensors(torch.as_tensor(got), torch.as_tensor(expected), tol, why)
+    else:
+        equal(got, expected, why)
+
+
+def close_tensors(got: Tensor, expected: Tensor, tol: float, why: str) -> None:
+    """`close` for two tensors: says where they are furthest apart."""
+    if got.shape != expected.shape:
+        raise Wrong(told(f"shape {tuple(expected.shape)}", tuple(got.shape), why))
+    g, e = got.double(), expected.double()
+    if torch.allclose(g, e, tol, tol):
+        return
+    gap = (g - e).abs().nan_to_num(math.inf, math.inf)
+    where = divmod_index(int(gap.argmax()), tuple(gap.shape))
+    place = f" at {list(where)}" if where else ""
+    share = f" ({int((gap > tol).sum())} of {gap.numel()} values differ)" if gap.numel() > 1 else ""
+    raise Wrong(told(f"{e[where].item():.5g}{place}", f"{g[where].item():.5g}{share}", why))
+
+
+def divmod_index(flat: int, dims: tuple[int, ...]) -> tuple[int, ...]:
+    """The index of item number `flat` of a tensor of this shape."""
+    index: list[int] = []
+    for size in reversed(dims):
+        flat, rest = divmod(flat, size)
+        index.insert(0, rest)
+    return tuple(index)
+
+
+def equal(got: Any, expected: Any, why: str = "") -> None:
+    """The same type and the same value, tensors included."""
+    got, expected = plain(got), plain(expected)
+    if type(got) is type(expected) and not differ(got, expected):
+        return
+    if alike_tensors(got, expected) and got.numel() > FEW:
+        place = tuple((got != expected).nonzero()[0].tolist())
+        count = f"{int((got != expected).sum())} of {got.numel()} values differ"
+        raise Wrong(told(f"{expected[place].item()} at {list(place)}", f"{got[place].item()} ({count})", why))
+    raise Wrong(told(named(expected), named(got), why))
+
+
+def causal(f: Any, x: Tensor, *rest: Any, dim: int = 1, pick: Any = None, **kwargs: Any) -> None:
+    """What stands at a later position of `x` along `dim` must not move earlier outputs, and must move its own."""
+    n = x.shape[dim]
+    t = n // 2
+    changed = x.clone()
+    tail = changed.narrow(dim, t, n - t)
+    tail.copy_(tail + 1 if x.is_floating_point() else (tail + 1) % (int(x.max()) + 1))
+    one, two = (first(call(f, z, *rest, **kwargs), pick) for z in (x, changed))
+    if differ(one.narrow(dim, 0, t), two.narrow(dim, 0, t), 1e-5):
+        raise Wrong(f"a change at position {t} moves what comes out before it: the future is visible")
+    if not differ(one.narrow(dim, t, n - t), two.narrow(dim, t, n - t), 1e-5):
+        raise Wrong("the input does not reach the output")
+
+
+def padding_invariant(f: Any, x: Tensor, real: Tensor, *rest: Any, pick: Any = None, **kwargs: Any) -> None:
+    """What stands where `real` [B, T] is False must not move the outputs where it is True; `f(x, *rest, **kwargs)`."""
+    spread = real.reshape(real.shape + (1,) * (x.dim() - real.dim()))
+    other = torch.where(spread, x, x.flip(0).roll(1, 1) + (7.0 if x.is_floating_point() else 0))
+    one, two = (first(call(f, z, *rest, **kwargs), pick) for z in (x, other))
+    if differ(one[real], two[real], 1e-5):
+        raise Wrong("what stands at padded positions moves the result at real ones")
+
+
+def rate(hits: int, of: int, p: float, why: str = "") -> None:
+    """`hits` of `of` must look drawn with probability `p`: within five standard deviations, which an honest draw
+    misses once in 1.7 million."""
+    margin = 5 * math.sqrt(p * (1 - p) / max(of, 1))
+    if of == 0 or abs(hits / of - p) > margin:
+        raise Wrong(told(f"a share of {p:.3f} ± {margin:.3f}", f"{hits / max(of, 1):.3f}", why))
+
+
+def learns(
+    model: Any,
+    batches: list[tuple[Tensor, ...]],
+    held_out: tuple[Tensor, ...],
+    at_least: float,
+    lr: float = 3e-3,
+    loss: str = "cross_entropy",
+    begin: int | None = None,
+    pick: Any = None,
+) -> None:
+    """One Adam step a batch on the student's side, then unseen inputs are marked here, whole rows at a time.
+
+    Args:
+        batches: the arguments of the model's own method `loss` where it has one of that name; else the inputs and,
+            last, the answers, for a loss of `torch.nn.functional`.
+        held_out: inputs and, last, the answers [B, ...].
+        begin: the token to begin with, for a model that is called as `model(source, target)` and answers a token at
+            a time: the prefix grows by the best token each time (greedy decoding).
+    """
+    _do("fit", model, batches, lr, loss, pick)
+    *inputs, answers = held_out
+    if begin is None:
+        got = first(call(model, *inputs), pick).argmax(-1)
+    else:
+        got = torch.full((answers.size(0), 1), begin)
+        for _ in range(answers.size(1)):
+            best = first(call(model, *inputs, got), pick)[:, -1:].argmax(-1)
+            got = torch.cat([got, best], dim=1)
+        got = got[:, 1:]
+    right = (got == answers).flatten(1).all(1) if answers.dim() > 1 else got == answers
+    share = right.float().mean().item()
+    if share < at_least:
+        unseen = f"{len(right)} unseen inputs are answered right after {len(batches)} steps"
+        raise Wrong(f"{share:.0%} of {unseen}, expected {at_least:.0%}")
+
+
+def first(value: Any, pick: Any) -> Any:
+    """`value`, or the item of it that `pick` names."""
+    return value if pick is None else value[pick]
+
+
+def differ(one: Any, two: Any, tol: float = 0.0) -> bool:
+    """Are two plain values different? Tensors differ in dtype and shape too; `tol` is for tensors."""
+    if isinstance(one, Tensor) or isinstance(two, Tensor):
+        if not alike_tensors(one, two):
+            return True
+        return not (torch.allclose(one, two, tol, tol) if tol else torch.equal(one, two))
+    if isinstance(one, list | tuple) and type(one) is type(two):
+        return len(one) != len(two) or any(differ(x, y, tol) for x, y in zip(one, two, strict=True))
+    if isinstance(one, dict) and isinstance(two, dict):
+        return one.keys() != two.keys() or any(differ(one[k], two[k], tol) for k in one)
+    return one != two
+
+
+def alike_tensors(one: Any, two: Any) -> bool:
+    """Are both tensors, of one shape and dtype?"""
+    both = isinstance(one, Tensor) and isinstance(two, Tensor)
+    return both and one.shape == two.shape and one.dtype == two.dtype
+
+
+def named(value: Any) -> str:
+    """A value in a few words."""
+    if isinstance(value, Tensor):
+        if value.numel() <= FEW:
+            return f"{value.tolist()!r} ({value.dtype})"
+        return f"a tensor of shape {tuple(value.shape)} ({value.dtype})"
+    return "an object that is not plain data" if isinstance(value, Yours) else f"{value!r:.90}"
+
+
+def told(expected: Any, found: Any, why: str) -> str:
+    """The sentence that every comparison says."""
+    return f"expected {expected}, found {found}" + (f": {why}" if why else "")
+
+
+# ---- fingerprints and hints ----------------------------------------------------------------------------------------
+def observe(f: Any, *args: Any, pick: Any = None, **kwargs: Any) -> "Observation":
+    """One observation: what `f(*args, **kwargs)` gives, or the exception's name, in a few numbers and words.
+
+    `f` may be a verb: `observe(check.grads, f, x)` sees which gradients arrive, `observe(check.pure, f, x)` whether
+    an argument is changed, `observe(check.params, module)` what is in a module.
+    """
+    try:
+        if isinstance(f, FunctionType) and f.__module__ == __name__:
+            value = f(*args, **kwargs) if pick is None else f(*args, pick=pick, **kwargs)
+        else:
+            value = first(call(f, *args, **kwargs), pick)
+    except NotWritten:
+        return Observation(["not written"])
+    except Broke as error:
+        return Observation([error.kinds[0]])
+    except Wrong as error:
+        return Observation([re.sub(r"\d[\d.e+-]*", "#", str(error))[:80]])
+    except Exception as error:
+        return Observation([kinds_of(error)[0]])
+    return Observation(digest(plain(value)))
+
+
+class Observation(list):
+    """Words and numbers that stand for a value."""
+
+
+def digest(value: Any) -> list[str | float]:
+    """A value in a few words and numbers; a tensor by its shape, size, two projections and first item."""
+    if isinstance(value, Tensor):
+        flat = value.double().flatten()
+        words: list[str | float] = [f"{value.dtype} {tuple(value.shape)}"]
+        if not flat.numel() or not bool(flat.isfinite().all()):
+            return [*words, "not finite" if flat.numel() else "empty"]
+        i = torch.arange(flat.numel(), dtype=torch.float64)
+        scale = max(flat.numel(), 1) ** 0.5
+        numbers = (
+            flat.abs().mean(),
+            (flat * torch.cos(i)).sum() / scale,
+            (flat * torch.cos(i * i)).sum() / scale,
+            flat[0],
+        )
+        return [*words, *(float(f"{n:.6g}") for n in numbers)]
+    if isinstance(value, dict):
+        return [part for key in sorted(value, key=str) for part in (str(key), *digest(value[key]))]
+    if isinstance(value, list | tuple):
+        return [f"{type(value).__name__} of {len(value)}", *(part for item in value for part in digest(item))]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return [float(value)]
+    return [named(value)]
+
+
+def fingerprint(observing: str, back: Any) -> dict[str, list[str | float]]:
+    """What the names of the student's side answer to the observing code: `{name: observation}` for each name it binds
+    to an observation. Where that code can't go on, the exception's name stands for the rest."""
+    names = Names(back)
+    seen: dict[str, list[str | float]] = {}
+    try:
+        with facing(back):
+            exec(compile(observing, "<observing>", "exec"), names)
+    except Broke as error:
+        seen["stopped"] = [error.kinds[0]]
+    except Exception as error:
+        seen["stopped"] = [type(error).__name__]
+    return {name: list(value) for name, value in names.items() if isinstance(value, Observation)} | seen
+
+
+def alike(one: dict[str, list], two: dict[str, list], tol: float = 1e-3) -> bool:
+    """Are two fingerprints those of the same code? Numbers may differ by `tol`, relative: processors round apart."""
+
+    def same(x: Any, y: Any) -> bool:
+        if isinstance(x, str) or isinstance(y, str):
+            return x == y
+        return abs(x - y) <= tol * max(abs(x), abs(y), 1e-3)
+
+    return one.keys() == two.keys() and all(len(one[k]) == len(two[k]) and all(map(same, one[k], two[k])) for k in one)
+
+
+def hint_for(lab: str, exercise: str, back: Any) -> str:
+    """The hint of the known mistake whose fingerprint the student's code has; "" if it has none of them."""
+    path = HINTS / f"{lab}.json"
+    known = json.loads(path.read_text(encoding="utf-8")).get(exercise) if path.exists() else None
+    if known is None:
+        return ""
+    found = fingerprint(known["observe"], back)
+    return next((m["hint"] for m in known["mistakes"].values() if alike(found, m["fingerprint"])), "")
+
+
+# ---- judging a cell ------------------------------------------------------------------------------------------------
+def judge(source: str, back: Any, lab: str = "", exercise: str = "") -> Verdict:
+    """Run a test cell against the names of `back` and say how it went; never raises for what a student wrote.
+
+    The test's random numbers, and those that the student's code draws meanwhile, are the same on every run; the
+    generators are left as they were found.
+    """
+    before = random_state()
+    try:
+        seeds = zlib.crc32(f"{lab} {exercise}".encode())
+        set_random_state(random_state_of(seeds))
+        back.do("seed", seeds + 1)
+        return run(source, back, lab, exercise)
+    finally:
+        set_random_state(before)
+
+
+def run(source: str, back: Any, lab: str, exercise: str) -> Verdict:
+    """`judge` within its streams of random numbers."""
+    try:
+        with facing(back):
+            exec(compile(source, "<test>", "exec"), Names(back))
+        return Verdict("passed")
+    except NotWritten as error:
+        return Verdict("blank", str(error))
+    except Broke as error:
+        kind, message = "error", str(error)
+    except Wrong as error:
+        kind, message = "wrong", str(error)
+    except AssertionError as error:
+        kind, message = "wrong", str(error) or f"expected {line_of(source, error)}"
+    except Exception as error:
+        kind, message = "wrong", f"the test can't use what came back ({type(error).__name__}: {error})"
+    return Verdict(kind, message, hint_for(lab, exercise, back))
+
+
+def line_of(source: str, error: BaseException) -> str:
+    """The line of a test cell that failed, unless the cell hides it."""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == "<test>"]
+    number = (lines[-1] or 1) if lines else 1
+    before = source.splitlines()[: number - 1]
+    hidden = sum("BEGIN HIDDEN" in x for x in before) > sum("END HIDDEN" in x for x in before)
+    return "a hidden check to hold" if hidden else f"`{source.splitlines()[number - 1].strip()}` to hold"
+
+
+@contextlib.contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Nothing on stderr, not from C++ either: stock nbgrader gives 0 points for anything there."""
+    sys.stderr.flush()
+    saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nothing)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext lecturekit.checks`: gives a notebook the magic `%%check LAB EXERCISE`."""
+
+    def check(line: str, source: str) -> None:
+        lab, exercise = line.split()
+        with silent_stderr():
+            verdict = judge(source, Here(shell.user_ns), lab, exercise)
+        if not verdict.passed:
+            error = NotWritten(verdict.message) if verdict.kind == "blank" else Wrong(verdict.message)
+            error.hint = verdict.hint
+            raise error from None
+        print(f"{exercise}: passed")
+
+    shell.register_magic_function(check, "cell", "check")
+
+
+# ---- stubs: models of ours that a student's function is handed -------------------------------------------------------
+class TableStep:
+    """A decoder's step, `step(token, state) -> (logits [V], state)`, whose next token hangs on the last one alone."""
+
+    def __init__(self, table: Tensor):
+        self.table, self.calls = table, 0
+
+    def __call__(self, token: Any, state: Any) -> tuple[Tensor, Any]:
+        self.calls += 1
+        return self.table[int(token)], state + 1
+
+
+class TableLM(nn.Module):
+    """A language model, `lm(ids [B, T], cache) -> (logits [B, T, V], cache)`, that reads its logits from a table."""
+
+    def __init__(self, table: Tensor):
+        super().__init__()
+        self.table, self.widths = table, []
+
+    def forward(self, ids: Tensor, cache: int | None = None) -> tuple[Tensor, int]:
+        self.widths.append(ids.shape[1])
+        return self.table[ids], (cache or 0) + ids.shape[1]
+
+
+class Constant(nn.Module):
+    """A sublayer, `f(x) -> value`, that always answers the same and remembers what it was asked, and how often."""
+
+    def __init__(self, value: Tensor):
+        super().__init__()
+        self.value, self.seen, self.calls = value, None, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen, self.calls = x, self.calls + 1
+        return self.value
+
+
+STUBS = {"Constant": Constant, "TableStep": TableStep, "TableLM": TableLM}

@@ -1,0 +1,262 @@
+"""The pieces that the models share: masks, attention, positions, norm, feed-forward, residual connection.
+
+Shapes are written with these letters, and beside each line that changes one:
+
+    B batch    T length (Tq of queries, Tk of keys where they differ)    H heads    D width    d = D / H
+
+A mask is boolean and broadcasts to [B, H, Tq, Tk]; True means "may be attended to", as in
+`F.scaled_dot_product_attention`. Masks combine by `&`. Equations and sections without a name are those of
+"Attention Is All You Need" (Vaswani et al., 2017, https://arxiv.org/abs/1706.03762).
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def padding_mask(ids: Tensor, pad_id: int = 0) -> Tensor:
+    """Let every query attend to the tokens that are not padding.
+
+    ids [B, T] holds token ids. Returns a boolean [B, 1, 1, T] that is False where the id is `pad_id`: the two
+    axes of size one stand for all heads and all queries.
+    """
+    return (ids != pad_id)[:, None, None, :]  # [B, 1, 1, T]
+
+
+def causal_mask(length: int, device: torch.device | str | None = None) -> Tensor:
+    """Let the query at position i attend to positions 0 ... i and to nothing later (section 3.2.3).
+
+    Returns a boolean [T, T], rows for queries and columns for keys: True on and below the diagonal.
+    """
+    return torch.ones(length, length, dtype=torch.bool, device=device).tril()  # [T, T]
+
+
+def check_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> None:
+    """Refuse what no way of computing attention can use.
+
+    ValueError if query and key differ in width, or key and value in length; TypeError if the mask is not
+    boolean.
+    """
+    if query.size(-1) != key.size(-1):
+        raise ValueError(f"query has width {query.size(-1)}, key {key.size(-1)}: expected equal widths")
+    if key.size(-2) != value.size(-2):
+        raise ValueError(f"key has length {key.size(-2)}, value {value.size(-2)}: expected equal lengths")
+    if mask is not None and mask.dtype != torch.bool:
+        raise TypeError(f"mask has dtype {mask.dtype}: expected torch.bool")
+
+
+def scaled_dot_product_attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, dropout: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """softmax(Q Kᵀ / √d) V, step by step (section 3.2.1, equation 1).
+
+    query [..., Tq, d], key [..., Tk, d] and value [..., Tk, dv] share their leading axes; `mask` is boolean
+    and broadcasts to [..., Tq, Tk]. Returns (context [..., Tq, dv], weights [..., Tq, Tk]).
+
+    A score whose mask is False becomes the smallest finite number of its dtype and never -inf: a query that
+    may attend to nothing then spreads its weights evenly over all keys, where -inf would give NaN. The
+    softmax is computed in float32 at least and rounded to the dtype of the scores; each row of the weights
+    sums to one. `dropout` is the probability with which a weight is dropped before it multiplies the value;
+    it acts whenever it is not zero, and the weights that are returned are those before dropout.
+
+    Call `check_attention` first: it raises ValueError and TypeError for arguments that do not fit together.
+    """
+    check_attention(query, key, value, mask)
+    scores = query @ key.transpose(-2, -1) / math.sqrt(query.size(-1))  # [..., Tq, Tk]
+    if mask is not None:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    wide = torch.promote_types(scores.dtype, torch.float32)
+    weights = F.softmax(scores, dim=-1, dtype=wide).to(scores.dtype)  # [..., Tq, Tk]
+    context = F.dropout(weights, dropout) @ value  # [..., Tq, dv]
+    return context, weights
+
+
+def fused_attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, dropout: float = 0.0
+) -> Tensor:
+    """The context of `scaled_dot_product_attention`, by torch's kernel, which never stores the weights.
+
+    Arguments, result and errors are the same, down to the gradients and to a query that may attend to nothing.
+    """
+    check_attention(query, key, value, mask)
+    if mask is not None:
+        # Left to itself the kernel gives such a query zeros. A query of zeros that may see every key scores
+        # them all alike: even weights, and no gradient for query and key, as in the explicit form.
+        blind = ~mask.any(dim=-1, keepdim=True)  # [..., Tq, 1]
+        query = query.masked_fill(blind, 0.0)
+        mask = mask | blind
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    dropout: float = 0.0,
+    need_weights: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """What every model calls: (context, weights), the weights None unless they are asked for.
+
+    Arguments and errors are those of `scaled_dot_product_attention`, which computes both if `need_weights`;
+    otherwise `fused_attention` computes the context alone.
+    """
+    if need_weights:
+        return scaled_dot_product_attention(query, key, value, mask, dropout)
+    return fused_attention(query, key, value, mask, dropout), None
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """Cut the width of x [B, T, D] into `num_heads` consecutive pieces: [B, H, T, d].
+
+    Head h holds the numbers h * d ... (h + 1) * d - 1 of every token. ValueError if D is not a multiple of
+    `num_heads`.
+    """
+    batch, length, width = x.shape
+    if width % num_heads:
+        raise ValueError(f"width {width} is not a multiple of num_heads={num_heads}")
+    return x.reshape(batch, length, num_heads, width // num_heads).transpose(1, 2)  # [B, H, T, d]
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """Undo `split_heads`: lay the heads of x [B, H, T, d] side by side again, [B, T, D]."""
+    return x.transpose(1, 2).flatten(start_dim=2)  # [B, T, H, d] -> [B, T, D]
+
+
+class MultiHeadAttention(nn.Module):
+    """Attention in `num_heads` subspaces at once (section 3.2.2).
+
+    `query`, `key`, `value` and `output` are nn.Linear maps from D to D with bias. ValueError if `d_model` is
+    not a multiple of `num_heads`.
+    """
+
+    def __init__(self, d_model: int, num_heads: int, dropout: float = 0.0) -> None:
+        """`dropout` is the probability with which an attention weight is dropped in training."""
+        super().__init__()
+        if d_model % num_heads:
+            raise ValueError(f"d_model={d_model} is not a multiple of num_heads={num_heads}")
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.query = nn.Linear(d_model, d_model)
+        self.key = nn.Linear(d_model, d_model)
+        self.value = nn.Linear(d_model, d_model)
+        self.output = nn.Linear(d_model, d_model)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None = None,
+        need_weights: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Project, `split_heads`, `attention`, `merge_heads`, project.
+
+        query [B, Tq, D], key and value [B, Tk, D]; `mask` broadcasts to [B, H, Tq, Tk]. Returns
+        (output [B, Tq, D], weights [B, H, Tq, Tk]), the weights None unless `need_weights`. Weights are
+        dropped in training only.
+        """
+        query = split_heads(self.query(query), self.num_heads)  # [B, H, Tq, d]
+        key = split_heads(self.key(key), self.num_heads)  # [B, H, Tk, d]
+        value = split_heads(self.value(value), self.num_heads)  # [B, H, Tk, d]
+        dropout = self.dropout if self.training else 0.0
+        context, weights = attention(query, key, value, mask, dropout, need_weights)  # [B, H, Tq, d]
+        return self.output(merge_heads(context)), weights  # [B, Tq, D]
+
+
+def sinusoidal_positions(length: int, d_model: int) -> Tensor:
+    """The fixed table of positions (section 3.5), [T, D] of torch's default dtype.
+
+    Row p holds sin(p / 10000^(2i/D)) at its even column 2i and the cosine of the same angle at the odd column
+    2i + 1. ValueError if `d_model` is odd.
+    """
+    if d_model % 2:
+        raise ValueError(f"d_model={d_model} is odd: sines and cosines come in pairs")
+    # A float32 angle of a thousand radians has few digits left behind the point.
+    exponent = torch.arange(0, d_model, 2, dtype=torch.float64) / d_model  # [D/2]
+    angle = torch.arange(length)[:, None] / 10_000**exponent  # [T, D/2]
+    table = torch.stack([angle.sin(), angle.cos()], dim=-1)  # [T, D/2, 2]
+    return table.flatten(start_dim=1).to(torch.get_default_dtype())  # [T, D]
+
+
+class LayerNorm(nn.Module):
+    """Give each token mean zero and variance one, then `weight` and `bias` (Ba et al., 2016).
+
+    `weight` starts as D ones and `bias` as D zeros. https://arxiv.org/abs/1607.06450
+    """
+
+    def __init__(self, d_model: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(d_model))
+        self.bias = nn.Parameter(torch.zeros(d_model))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """weight * (x - mean) / √(variance + eps) + bias over the last axis of x [..., D], in the dtype of x.
+
+        The variance is the biased one: the sum of squares divided by D. Computed in float32 at least, and
+        rounded to the dtype of x once, at the end.
+        """
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        centred = wide - wide.mean(dim=-1, keepdim=True)
+        variance = centred.square().mean(dim=-1, keepdim=True)  # [..., 1]
+        normed = centred / torch.sqrt(variance + self.eps)  # [..., D]
+        return (self.weight * normed + self.bias).to(x.dtype)
+
+
+class PositionwiseFeedForward(nn.Module):
+    """max(0, x W1 + b1) W2 + b2, the same for every position (section 3.3, equation 2).
+
+    `linear1` maps D to `d_ff`, `linear2` maps back; both are nn.Linear with bias.
+    """
+
+    def __init__(self, d_model: int, d_ff: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(d_model, d_ff)
+        self.linear2 = nn.Linear(d_ff, d_model)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., D] -> [..., D]; dropout between the ReLU and `linear2`."""
+        hidden = F.relu(self.linear1(x))  # [..., d_ff]
+        return self.linear2(self.dropout(hidden))  # [..., D]
+
+
+class SublayerConnection(nn.Module):
+    """A residual connection with its LayerNorm `norm` and its dropout (sections 3.1 and 5.4).
+
+    After the sum, as in the paper, or before the sublayer if `norm_first` (Xiong et al., 2020,
+    https://arxiv.org/abs/2002.04745), which leaves the residual path itself without a norm.
+    """
+
+    def __init__(self, d_model: int, dropout: float = 0.0, norm_first: bool = False, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.norm_first = norm_first
+        self.norm = LayerNorm(d_model, eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
+        """norm(x + dropout(sublayer(x))), or x + dropout(sublayer(norm(x))) if `norm_first`.
+
+        x [B, T, D] -> [B, T, D]; `sublayer` is called once, with a tensor of that shape, and returns one.
+        """
+        if self.norm_first:
+            return x + self.dropout(sublayer(self.norm(x)))
+        return self.norm(x + self.dropout(sublayer(x)))
+
+
+def check_ids(ids: Tensor, vocab_size: int) -> None:
+    """Raise ValueError with the first id that is not in 0 ... vocab_size - 1.
+
+    Values are looked at on the CPU only, where an embedding would else fail without saying which id it was:
+    elsewhere looking would make the device wait (CUDA) or find no values (meta), and it would break the graph
+    that torch.compile traces.
+    """
+    if torch.compiler.is_compiling() or ids.device.type != "cpu":
+        return
+    outside = ids[(ids < 0) | (ids >= vocab_size)]
+    if outside.numel():
+        raise ValueError(f"token id {outside[0].item()}: expected 0 ... {vocab_size - 1}, the vocabulary")
