@@ -331,18 +331,18 @@ def kinds_of(error: BaseException) -> list[str]:
 def tell(error: BaseException) -> str:
     """The exception in one sentence, with the line of the student's code that it came from, if that can be told."""
     text = f"{type(error).__name__}: {error}".strip(" :")[:300]
-    frame = theirs(error)
-    if frame is None:
-        return text
-    line = linecache.getline(frame.filename, frame.lineno or 0).strip()
-    return f"{text} (in {frame.name}" + (f", at `{line[:60]}`)" if line else ")")
+    name, line = theirs(error)
+    return text + (f" (in {name}" if name else "") + (f", at `{line[:60]}`" if line else "") + (")" if name else "")
 
 
-def theirs(error: BaseException) -> traceback.FrameSummary | None:
-    """The innermost frame of a traceback that is neither lecturekit's nor a library's."""
+def theirs(error: BaseException) -> tuple[str, str]:
+    """The innermost function of a traceback that is neither lecturekit's nor a library's, and its line; "" if none."""
     ours = (str(Path(__file__).parent), sys.prefix, sys.base_prefix, os.path.dirname(os.__file__))
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
-    return frames[-1] if frames else None
+    for frame, number in reversed(list(traceback.walk_tb(error.__traceback__))):
+        code = frame.f_code
+        if not code.co_filename.startswith(ours):
+            return code.co_qualname, linecache.getline(code.co_filename, number).strip()
+    return "", ""
 
 
 # ---- random numbers ------------------------------------------------------------------------------------------------
@@ -422,8 +422,7 @@ def answer(f: Callable, args: Any, kwargs: dict[str, Any]) -> Any:
             warnings.simplefilter("ignore")
             return f(*args, **kwargs)
     except NotImplementedError as error:
-        frame = theirs(error)
-        raise NotWritten(f"{frame.name if frame else 'this'} is not written yet") from None
+        raise NotWritten(f"{theirs(error)[0] or 'this'} is not written yet") from None
     except Wrong:
         raise
     except BaseException as error:

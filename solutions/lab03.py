@@ -165,9 +165,10 @@ mask = padding_mask(ids)
 check.shape(mask, 2, 1, 1, 3)
 check.dtype(mask, torch.bool)
 check.equal(mask[:, 0, 0], torch.tensor([[True, True, True], [True, True, False]]), why="True may be looked at")
+check.equal(padding_mask(ids, 7)[0, 0, 0], torch.tensor([True, True, False]), why="another pad_id, another padding")
 ### BEGIN HIDDEN TESTS
 ids = torch.randint(0, 4, (3, 7))
-check.equal(padding_mask(ids, 3), (ids != 3).reshape(3, 1, 1, 7), why="pad_id need not be 0")
+check.equal(padding_mask(ids, 3), (ids != 3).reshape(3, 1, 1, 7))
 check.pure(padding_mask, ids, 3)
 ### END HIDDEN TESTS
 
@@ -256,6 +257,9 @@ query, key = split_heads(layer.query(x), 3), split_heads(layer.key(memory), 3)
 context, expected = scaled_dot_product_attention(query, key, split_heads(layer.value(memory), 3))
 check.close(weights, expected, why="queries come from the first argument, keys from the second")
 check.close(output, layer.output(merge_heads(context)), why="your own pieces, one after the other")
+mask = torch.arange(5) < 2
+_, expected = scaled_dot_product_attention(query, key, key, mask)
+check.close(layer(x, memory, memory, mask, need_weights=True)[1], expected, why="the mask reaches the attention")
 ### BEGIN HIDDEN TESTS
 x, memory, other = torch.randn(2, 4, 12), torch.randn(2, 5, 12), torch.randn(2, 5, 12)
 mask = torch.rand(2, 1, 4, 5) > 0.5
@@ -263,7 +267,7 @@ mask[..., 0] = True
 query, key = split_heads(layer.query(x), 3), split_heads(layer.key(memory), 3)
 context, expected = scaled_dot_product_attention(query, key, split_heads(layer.value(other), 3), mask)
 output, weights = layer(x, memory, other, mask, need_weights=True)
-check.close(weights, expected, why="the mask reaches the attention")
+check.close(weights, expected)
 check.close(output, layer.output(merge_heads(context)), why="values come from the third argument")
 output, weights = layer(x, memory, other, mask)
 check.equal(weights, None, why="nobody asked for weights")
@@ -292,6 +296,8 @@ check.shape(table, 50, 6)
 check.dtype(table, torch.float32)
 check.close(table[0], torch.tensor([0.0, 1, 0, 1, 0, 1]), why="at position 0 every sine is 0 and every cosine 1")
 check.close(table[1, :2], torch.tensor([math.sin(1), math.cos(1)]), why="the first pair turns by one radian a position")
+slow = 10_000 ** (-4 / 6)
+check.close(table[9, 4:], torch.tensor([math.sin(9 * slow), math.cos(9 * slow)]), why="the angle of the last pair")
 ### BEGIN HIDDEN TESTS
 check.close(table[7, 2].item(), math.sin(7 / 10_000 ** (2 / 6)), tol=1e-5, why="column 2 is the sine of pair 1")
 check.close(table[31, 5].item(), math.cos(31 / 10_000 ** (4 / 6)), tol=1e-5, why="column 5 is the cosine of pair 2")

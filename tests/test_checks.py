@@ -111,6 +111,12 @@ CASES = {
         "error",
         "AttributeError: 'int' object has no attribute 'nothing' (in f",
     ),
+    "blank method": (
+        "class A:\n    def forward(self):\n        raise NotImplementedError",
+        "check.new(A).forward()",
+        "blank",
+        "A.forward is not written yet",
+    ),
     "gone": ("", "check.close(f(1), 1)", "error", "your notebook has no f"),
     "leaves": ("def f():\n    raise SystemExit", "f()", "error", "SystemExit"),
     "exits": ("import sys\ndef f():\n    sys.exit(0)", "f()", "error", "SystemExit"),
