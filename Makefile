@@ -18,10 +18,10 @@ demo: $(STAMP)  ## build lab 3, grade a sample class on it, print the gradebook
 	@$(RUN)/autograder demo
 
 test: $(STAMP)  ## the test suite
-	$(RUN)/python -m pytest -n 2 -m "not full and not browser"
+	$(RUN)/python -m pytest -n 2 --dist loadgroup -m "not full and not browser"
 
 test-all: test  ## that, then full counts and the browser
-	$(RUN)/python -m pytest -n 2 -m "full or browser"
+	$(RUN)/python -m pytest -n 2 --dist loadgroup -m "full or browser"
 
 lab: $(STAMP)  ## open JupyterLab on a copy of the labs in work/
 	@$(RUN)/autograder lab

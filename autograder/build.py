@@ -23,6 +23,7 @@ import math
 import re
 import shutil
 import symtable
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,9 +92,18 @@ def build(path: Path, root: Path = ROOT) -> Path:
     """Writes the nbgrader source of ``solutions/labNN.py``, then its release, and returns the release's path."""
     lab = read_lab(path, root)
     source = Path(root, "solutions", lab.name, f"{lab.name}.ipynb")
-    source.parent.mkdir(exist_ok=True)
-    source.write_text(nbformat.writes(lab.notebook) + "\n", encoding="utf-8", newline="\n")
+    _put(source, (nbformat.writes(lab.notebook) + "\n").encode())
     return release(lab.name, root)
+
+
+def _put(path: Path, data: bytes) -> None:
+    """Lets a file hold ``data``, at one stroke, and leaves one that does already as it is."""
+    if path.is_file() and path.read_bytes() == data:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)
 
 
 def read_lab(path: Path, root: Path = ROOT) -> Lab:
@@ -116,7 +126,8 @@ def load_lab(path: Path) -> Lab:
 def release(name: str, root: Path = ROOT) -> Path:
     """Lets nbgrader make ``labs/<name>/<name>.ipynb`` from ``solutions/<name>``; raises :class:`BuildError`.
 
-    No database, no configuration file, no other file; what comes out is looked through before it counts.
+    No database, no configuration file, no other file; what comes out is looked through before it replaces what was
+    there, and a failure leaves that as it was.
     """
     # nbgrader takes seconds to import, and reading a lab does not need it
     from nbgrader.converters.generate_assignment import GenerateAssignment
@@ -131,25 +142,28 @@ def release(name: str, root: Path = ROOT) -> Path:
         if file != source and ".ipynb_checkpoints" not in file.parts:
             raise BuildError(f"{_shown(file, root)}: everything here goes to students; expected {source.name} only")
 
-    # nbgrader neither clears a folder that lacks the notebook nor stays quiet about clearing one
-    shutil.rmtree(target.parent, ignore_errors=True)
     said = _Errors()
     log = logging.Logger("nbgrader", logging.ERROR)
     log.addHandler(said)
     config = Config()
     config.CourseDirectory.root = str(root)
     config.CourseDirectory.source_directory = "solutions"
-    config.CourseDirectory.release_directory = "labs"
     config.CourseDirectory.directory_structure = "{nbgrader_step}/{student_id}/{assignment_id}"
     config.CourseDirectory.assignment_id = name
     config.GenerateAssignment.no_database = config.GenerateAssignment.force = True
     config.SaveCells.enabled = False
-    try:
-        GenerateAssignment(coursedir=CourseDirectory(config=config, log=log), config=config, log=log).start()
-    except Exception as error:
-        why = said.cause or f"{type(error).__name__}: {error}"
-        raise BuildError(f"{_shown(source, root)}: nbgrader made no release: {why}") from error
-    _check_release(source, target, root)
+    with tempfile.TemporaryDirectory(prefix="release-") as folder:
+        config.CourseDirectory.release_directory = folder
+        try:
+            GenerateAssignment(coursedir=CourseDirectory(config=config, log=log), config=config, log=log).start()
+        except Exception as error:
+            why = said.cause or f"{type(error).__name__}: {error}"
+            raise BuildError(f"{_shown(source, root)}: nbgrader made no release: {why}") from error
+        made = Path(folder, name, f"{name}.ipynb")
+        _check_release(source, made, target, root)
+        _put(target, made.read_bytes())
+    for stray in set(target.parent.iterdir()) - {target}:
+        shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
     return target
 
 
@@ -164,11 +178,12 @@ class _Errors(logging.Handler):
             self.cause = text.splitlines()[-1] if text else ""
 
 
-def _check_release(source: Path, target: Path, root: Path) -> None:
-    files = [file for file in target.parent.rglob("*") if file != target]
+def _check_release(source: Path, made: Path, target: Path, root: Path) -> None:
+    """Looks through what nbgrader made before it takes the place of ``target``."""
+    files = [file for file in made.parent.rglob("*") if file != made]
     if files:
-        raise BuildError(f"{_shown(files[0], root)}: stray file in a release; expected {target.name} only")
-    built, released = nbformat.read(source, as_version=4), nbformat.read(target, as_version=4)
+        raise BuildError(f"{_shown(source, root)}: stray file {files[0].name} in a release; expected {made.name} only")
+    built, released = nbformat.read(source, as_version=4), nbformat.read(made, as_version=4)
     if [cell.id for cell in built.cells] != [cell.id for cell in released.cells]:
         raise BuildError(f"{_shown(target, root)}: the cells' ids changed; expected those of {_shown(source, root)}")
     for cell in released.cells:

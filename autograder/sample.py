@@ -12,6 +12,7 @@ from autograder.build import ROOT
 from autograder.mistakes import alternative_of, load_proofs, notebook_of, reference, source_of, with_mistake
 
 LAB = "lab03"
+CELL_SECONDS = 10  # the longest cell without training takes less than one
 MISTAKES = {  # student: the exercise and the mistake made in it
     "mistake-mask": ("attention", "mask-after-softmax"),
     "mistake-heads": ("heads", "view-without-transpose"),

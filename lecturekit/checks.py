@@ -862,7 +862,15 @@ def hint_for(lab: str, exercise: str, back: Any) -> str:
     if known is None:
         return ""
     found = fingerprint(known["observe"], back)
-    return next((m["hint"] for m in known["mistakes"].values() if alike(found, m["fingerprint"])), "")
+    if found.get("stopped") == ["NameError"]:  # a later cell of the exercise has not been run: go by what is there
+        del found["stopped"]
+
+    def seen(prints: dict[str, list]) -> dict[str, list]:
+        return {name: prints[name] for name in prints if name in found}
+
+    if alike(found, seen(known["reference"])):
+        return ""
+    return next((m["hint"] for m in known["mistakes"].values() if alike(found, seen(m["fingerprint"]))), "")
 
 
 # ---- judging a cell ------------------------------------------------------------------------------------------------

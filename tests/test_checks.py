@@ -417,17 +417,22 @@ def hints(tmp_path, monkeypatch):
         "fingerprint": checks.fingerprint(observing, student("def double(x):\n    return x * x")),
     }
     monkeypatch.setattr(checks, "HINTS", tmp_path)
-    (tmp_path / "lab90.json").write_text(
-        json.dumps({"exercise": {"observe": observing, "mistakes": {"square": known}}})
-    )
+    reference = checks.fingerprint(observing, student(DOUBLE))
+    known["fingerprint"]["later"] = reference["later"] = [1.0]
+    exercise = {"observe": observing + "\nlater = check.observe(not_there, 1)", "reference": reference}
+    (tmp_path / "lab90.json").write_text(json.dumps({"exercise": exercise | {"mistakes": {"square": known}}}))
 
 
 def test_a_known_mistake_draws_its_hint_and_no_other(hints) -> None:
+    """Also while a later cell of the exercise, `not_there`, has not been run."""
     test = "check.close(double(5), 10)"
     assert verdict("def double(x):\n    return x ** 2", test).hint == "you square, you do not double."
     assert verdict("def double(x):\n    return x ** 3", test).hint == ""
     assert verdict("def double(x):\n    raise NotImplementedError", test).hint == ""
     assert verdict(DOUBLE, test).hint == ""
+    later = "\ndef not_there(x):\n    return "
+    assert verdict(f"def double(x):\n    return x ** 2{later}1.0", test).hint == "you square, you do not double."
+    assert verdict(f"def double(x):\n    return x ** 2{later}3.0", test).hint == ""
 
 
 @pytest.fixture(scope="module")

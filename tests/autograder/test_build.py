@@ -581,13 +581,14 @@ def test_files_beside_the_source_are_refused_because_nbgrader_would_hand_them_ou
 
 def test_a_failure_of_nbgrader_is_one_line_too(root: Path, capfd: pytest.CaptureFixture) -> None:
     build(root / "solutions/lab90.py", root)
+    before = (root / "labs/lab90/lab90.ipynb").read_bytes()
     source = root / "solutions/lab90/lab90.ipynb"
     source.write_text(source.read_text(encoding="utf-8").replace("END SOLUTION", "END OF IT"), encoding="utf-8")
     with pytest.raises(BuildError) as caught:
         release("lab90", root)
     where = "solutions/lab90/lab90.ipynb: nbgrader made no release: RuntimeError: "
     assert str(caught.value) == f"{where}no end solution statement found"
-    assert not (root / "labs/lab90").exists()
+    assert (root / "labs/lab90/lab90.ipynb").read_bytes() == before
     assert capfd.readouterr() == ("", "")
 
 

@@ -1,0 +1,192 @@
+"""The command line: `autograder build`, `autograder grade lab03`, `autograder demo`, `autograder lab`."""
+
+import io
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+PICTURE_WIDTH = 140  # columns of the README's picture
+MARK = "made-by-demo.txt"  # only a folder with this file in it is ever removed
+
+
+@app.callback()
+def main() -> None:
+    """From a lab's text to the students' notebook, and from a folder of submissions to a gradebook."""
+
+
+def fail(message: object) -> NoReturn:
+    """An error of use: one sentence, exit status 2."""
+    typer.echo(f"autograder: {message}", err=True)
+    raise typer.Exit(2)
+
+
+@contextmanager
+def bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar; call it with what is done and of how much."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, of: progress.update(task, completed=done, total=of)
+
+
+@app.command()
+def build(
+    labs: Annotated[list[str] | None, typer.Argument(help="such as lab03; by default all")] = None,
+    root: Annotated[Path, typer.Option(help="the folder of the course")] = Path(),
+    check: Annotated[bool, typer.Option(help="change nothing; fail if something is out of step")] = False,
+) -> None:
+    """Build solutions/labNN/, labs/labNN/ and the hints from solutions/labNN.py."""
+    from autograder.build import BuildError
+    from autograder.mistakes import MistakeError
+
+    console, root = Console(), root.resolve()
+    names = labs or sorted(path.stem for path in (root / "solutions").glob("lab[0-9][0-9].py"))
+    if not names:
+        fail(f"no labs: expected {root / 'solutions'}/labNN.py")
+    try:
+        with bar(console, "building") as advance:
+            for done, name in enumerate(names, 1):
+                stale = build_one(name, root, check)
+                if stale:
+                    fail(f"{', '.join(stale)}: out of step with solutions/{name}.py; run `make build`")
+                advance(done, len(names))
+    except (BuildError, MistakeError) as error:
+        fail(error)
+    console.print(f"{', '.join(names)}: {'in step' if check else 'built'}")
+
+
+def build_one(name: str, root: Path, check: bool) -> list[str]:
+    """Build one lab, or with `check` name the files that building it would change."""
+    from autograder.build import build
+    from autograder.hints import build_hints
+
+    if not (root / "solutions" / f"{name}.py").is_file():
+        fail(f"no lab {name!r}: expected {root / 'solutions' / name}.py")
+    if not check:
+        build(root / "solutions" / f"{name}.py", root)
+        build_hints(name, root)
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        there = Path(folder)
+        for part in ("solutions", "lecturekit"):
+            shutil.copytree(root / part, there / part, ignore=shutil.ignore_patterns("__pycache__"))
+        build_one(name, there, check=False)
+        files = [f"{part}/{name}/{name}.ipynb" for part in ("solutions", "labs")] + [f"lecturekit/hints/{name}.json"]
+        return [
+            file
+            for file in files
+            if not (root / file).is_file() or (root / file).read_bytes() != (there / file).read_bytes()
+        ]
+
+
+@app.command()
+def grade(
+    lab: Annotated[str, typer.Argument(help="the lab, such as lab03")],
+    root: Annotated[Path, typer.Option(help="the folder of the course")] = Path(),
+    submissions: Annotated[Path | None, typer.Option(help="where they lie; by default in ROOT/submitted")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="submissions at a time; by default one a processor")] = None,
+    cell_seconds: Annotated[float, typer.Option(min=0.1, help="the most that a cell may take")] = 30,
+    memory_gb: Annotated[float, typer.Option(min=0.1, help="the most memory that a submission may take")] = 4,
+    db: Annotated[str | None, typer.Option(help="the gradebook's URL; by default the course's own")] = None,
+    verbose: Annotated[bool, typer.Option(help="show each submission's seconds and megabytes")] = False,
+) -> None:
+    """Grade every submission of LAB, and write gradebook, feedback pages and a table."""
+    from autograder import grade as grader  # imported here, since `--help` shouldn't wait for nbgrader
+    from autograder.runner import Limits
+
+    console = Console()
+    limits = Limits(cell_seconds=cell_seconds, training_seconds=max(180, cell_seconds), memory_gb=memory_gb)
+    with bar(console, f"grading {lab}") as advance:
+        try:
+            handed_in = submissions or root / "submitted"
+            results = grader.grade(lab, root, handed_in, jobs=jobs, limits=limits, db_url=db, progress=advance)
+        except ValueError as error:
+            fail(error)
+    console.print(grader.table(results, verbose))
+    console.print(
+        f"{len(results)} submissions; feedback lies in {root / 'feedback'}, marks in {root / f'grades-{lab}.csv'}"
+    )
+    if any(result.status == "failed" for result in results):
+        typer.echo("autograder: some submissions were not graded, for the reasons above", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    into: Annotated[Path, typer.Option(help="the folder for a course of its own, made anew")] = Path("demo"),
+    picture: Annotated[Path | None, typer.Option(help="draw the gradebook there too, as an SVG")] = None,
+) -> None:
+    """Build lab 3, grade a sample class on it, and show the gradebook."""
+    from autograder import grade as grader
+    from autograder import sample
+    from autograder.build import ROOT
+    from autograder.runner import Limits
+
+    console = Console()
+    build([sample.LAB], ROOT)
+    if into.exists() and not (into / MARK).exists():
+        fail(f"{into} is not a folder that this command made: expected a new one, or one with {MARK} in it")
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir(parents=True)
+    (into / MARK).write_text("Made by `make demo`, and made anew by the next one.\n", encoding="utf-8")
+    students = sample.write_class(into)
+    console.print(
+        f"{into / 'submitted'}: a class of {len(students)}. It is the project's own code, so no cage is needed."
+    )
+    limits = Limits(cell_seconds=sample.CELL_SECONDS)
+    with bar(console, f"grading {sample.LAB}") as advance:
+        results = grader.grade(sample.LAB, into, into / "submitted", limits=limits, progress=advance)
+    console.print(grader.table(results))
+    if picture:
+        draw(results, picture)
+    page = into / "feedback" / "mistake-mask" / sample.LAB / f"{sample.LAB}.html"
+    console.print(f"marks: {into / f'grades-{sample.LAB}.csv'}, and nbgrader's gradebook: {into / 'gradebook.db'}")
+    console.print(f"Now open this page of feedback in a browser: [bold]{page}[/bold]", soft_wrap=True)
+
+
+def draw(results: list, path: Path) -> None:
+    """The gradebook as an SVG that fetches nothing: its fonts are the reader's own."""
+    from rich.terminal_theme import DIMMED_MONOKAI
+
+    from autograder.grade import table
+
+    paper = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    paper.print(table(results))
+    svg = paper.export_svg(title="make demo", theme=DIMMED_MONOKAI, unique_id="gradebook")
+    path.write_text(re.sub(r" *@font-face \{.*?\}\n", "", svg, flags=re.DOTALL), encoding="utf-8")
+
+
+@app.command()
+def lab(
+    root: Annotated[Path, typer.Option(help="the folder of the course")] = Path(),
+    port: Annotated[int, typer.Option(help="where JupyterLab listens")] = 8888,
+    browser: Annotated[bool, typer.Option(help="open a browser")] = True,
+) -> None:
+    """Open JupyterLab on a copy of the labs, in ROOT/work; what is there already stays as it is."""
+    console, work = Console(), root / "work"
+    released = sorted((root / "labs").glob("*/*.ipynb"))
+    if not released:
+        fail(f"no labs: expected {root / 'labs'}/labNN/labNN.ipynb; run `make build`")
+    for notebook in released:
+        mine = work / notebook.relative_to(root / "labs")
+        if not mine.exists():
+            mine.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(notebook, mine)
+            console.print(f"{mine}: a fresh copy")
+        elif mine.stat().st_mtime < notebook.stat().st_mtime:
+            console.print(f"{mine}: yours, left as it is. The lab has changed since: to begin anew, move it away")
+    options = [f"--ServerApp.root_dir={work.resolve()}", f"--ServerApp.port={port}"]
+    options += [] if browser else ["--no-browser"]
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *options])

@@ -1,0 +1,85 @@
+import re
+
+import pytest
+
+from autograder.feedback import render, write_feedback
+from autograder.intake import collect
+from autograder.result import assess
+from autograder.runner import Outcome, Run
+
+
+@pytest.fixture
+def page(course, good):
+    """A function from outcomes to the page of a student whose code is `double`."""
+
+    def make(student="Анна <b>", double=good["double"], restarts=0, **outcomes):
+        course.hand_in(student, double=double, total=good["total"], why="I <i>think</i>.")
+        told = {id.replace("_", "-"): outcome for id, outcome in outcomes.items()}
+        tests = {id: Outcome("passed") for id in ("test-double", "test-total-small", "test-total-empty")}
+        (submission,) = collect(course.lab, course.submitted)
+        return render(course.lab, assess(course.lab, submission, Run(tests | told, restarts)))
+
+    return make
+
+
+def test_it_shows_marks_messages_and_hints(page):
+    html = page(test_total_empty=Outcome("wrong", "expected 0, found None", "Look at the start."))
+    assert "Lab 0: sums" in html
+    assert re.search(r"3 <small>of\s+5 points", html)
+    assert "1 correct · 1 partly correct" in html
+    assert "expected 0, found None" in html
+    assert '<div class="hint"><b>Hint</b>Look at the start.</div>' in html
+    assert "read by your instructor" in html
+
+
+def test_everything_a_student_wrote_is_escaped(page):
+    evil = "x = '</pre><script>alert(1)</script>'"
+    html = page(double=evil, test_double=Outcome("wrong", "<script>message</script>", "<img src=x>"))
+    assert "<script" not in html
+    assert "<img" not in html
+    assert "Анна &lt;b&gt;" in html
+    assert "I &lt;i&gt;think&lt;/i&gt;." in html
+
+
+def test_it_needs_nothing_from_anywhere(page):
+    html = page(test_double=Outcome("wrong", "no"))
+    assert not re.search(r"https?:|//|@import|url\(|<link|<script|src=", html)
+    assert "@media screen and (prefers-color-scheme: dark)" in html
+    assert 'name="viewport"' in html
+    assert "@media print" in html
+
+
+def test_a_hidden_test_is_named_and_never_shown(page):
+    html = page(test_double=Outcome("wrong", "its message"))
+    assert "part of this test is hidden" in html
+    assert "its message" in html
+    assert "secret ten" not in html
+    assert "check." not in html
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("blank", "not written yet"), ("wrong", "wrong"), ("error", "wrong"), ("stopped", "stopped")]
+)
+def test_each_exercise_has_its_status(page, kind, status):
+    assert f'<span class="status">{status}</span>' in page(test_double=Outcome(kind, "so"))
+
+
+def test_restarts_and_troubles_of_cells_are_told(page):
+    html = page(restarts=2, total=Outcome("error", "NameError: no `x` here"), test_total_small=Outcome("error", "so"))
+    assert "The notebook was started again 2 times, without what had ended it before." in html
+    assert "The cell <code>total</code> broke off: NameError: no <code>x</code> here." in html
+
+
+def test_code_is_shown_unless_it_is_not_written_yet(page):
+    assert '<span class="nf">double</span>' in page(test_double=Outcome("wrong", "expected 4"))
+    assert '<span class="nf">double</span>' not in page(test_double=Outcome("blank", "double is not written yet"))
+
+
+def test_a_refused_one_says_why(course):
+    course.hand_in("ann").write_text("hello")
+    (submission,) = collect(course.lab, course.submitted)
+    path = write_feedback(course.lab, assess(course.lab, submission), course.root)
+    assert path == course.root / "feedback/ann/lab00/lab00.html"
+    html = path.read_text(encoding="utf-8")
+    assert "could not be graded" in html
+    assert "The file isn&#39;t JSON" in html
