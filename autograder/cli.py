@@ -1,6 +1,7 @@
 """The command line: `autograder build`, `autograder grade lab03`, `autograder demo`, `autograder lab`."""
 
 import io
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 PICTURE_WIDTH = 140  # columns of the README's picture
 MARK = "made-by-demo.txt"  # only a folder with this file in it is ever removed
+
+OFFLINE = (  # JupyterLab looks for news and newer versions unless told not to
+    "--LabApp.news_url=None",
+    "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
+    "--LabApp.extension_manager=readonly",
+)
+NOT_FOR_STUDENTS = (  # parts of JupyterLab that only an instructor wants, and a question about news
+    "@jupyterlab/apputils-extension:announcements",
+    "@jupyter/nbgrader:assignment-list",
+    "@jupyter/nbgrader:course-list",
+    "@jupyter/nbgrader:create-assignment",
+    "@jupyter/nbgrader:formgrader",
+    "@jupyter/nbgrader:menu",
+)
 
 
 @app.callback()
@@ -186,7 +201,13 @@ def lab(
             console.print(f"{mine}: a fresh copy")
         elif mine.stat().st_mtime < notebook.stat().st_mtime:
             console.print(f"{mine}: yours, left as it is. The lab has changed since: to begin anew, move it away")
-    options = [f"--ServerApp.root_dir={work.resolve()}", f"--ServerApp.port={port}"]
+    options = [f"--ServerApp.root_dir={work.resolve()}", f"--ServerApp.port={port}", *OFFLINE]
     options += [] if browser else ["--no-browser"]
+    options += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # as in most containers
+    settings = work / ".jupyter" / "labconfig" / "page_config.json"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text(json.dumps({"disabledExtensions": dict.fromkeys(NOT_FOR_STUDENTS, True)}), encoding="utf-8")
+    paths = [str((work / ".jupyter").resolve()), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, paths))
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *options])
