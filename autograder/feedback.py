@@ -9,7 +9,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from autograder.intake import Lab
+from autograder.intake import BuiltLab
 from autograder.result import Exercise, Result
 
 MOST_CODE = 20_000  # characters of a cell that are shown
@@ -60,7 +60,7 @@ def summary(exercises: list[Exercise]) -> str:
     return " · ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
 
 
-def render(lab: Lab, result: Result) -> str:
+def render(lab: BuiltLab, result: Result) -> str:
     """The feedback page of one submission."""
     template = environment().get_template("feedback.html.j2")
     return template.render(
@@ -72,7 +72,7 @@ def render(lab: Lab, result: Result) -> str:
     )
 
 
-def write_feedback(lab: Lab, result: Result, root: Path) -> Path:
+def write_feedback(lab: BuiltLab, result: Result, root: Path) -> Path:
     """Write `feedback/<student>/<lab>/<lab>.html`."""
     folder = root / "feedback" / result.student / lab.name
     folder.mkdir(parents=True, exist_ok=True)

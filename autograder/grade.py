@@ -14,7 +14,7 @@ from rich.text import Text
 
 from autograder.feedback import write_feedback
 from autograder.gradebook import Book, course, prepare, write_autograded
-from autograder.intake import Lab, Submission, collect, load_lab, plan
+from autograder.intake import BuiltLab, Submission, collect, load_built, plan
 from autograder.result import Result, assess
 from autograder.runner import Limits, Runner
 
@@ -41,7 +41,7 @@ def grade(
     """
     if not submissions.is_dir():
         raise ValueError(f"no folder of submissions: expected {submissions}/<student>/{lab}/{lab}.ipynb")
-    ours = load_lab(root, lab)
+    ours = load_built(root, lab)
     directory = course(root, lab, db_url)
     prepare(directory)
     todo = collect(ours, submissions)
@@ -60,7 +60,7 @@ def grade(
     return results
 
 
-def judge(lab: Lab, submission: Submission, runner: Runner) -> Result:
+def judge(lab: BuiltLab, submission: Submission, runner: Runner) -> Result:
     """Run one submission; whatever goes wrong with the grader itself becomes its reason."""
     if submission.refusal:
         return assess(lab, submission)
@@ -70,7 +70,7 @@ def judge(lab: Lab, submission: Submission, runner: Runner) -> Result:
         return assess(lab, submission, failure=f"The grader failed: {type(error).__name__}: {error}")
 
 
-def write(lab: Lab, result: Result, book: Book, root: Path, submissions: Path) -> Result:
+def write(lab: BuiltLab, result: Result, book: Book, root: Path, submissions: Path) -> Result:
     """Write all that belongs to one submission; what can't be written makes it a failed one with a reason."""
     parts: dict[str, Callable[[Result], object]] = {
         "gradebook": book.record,

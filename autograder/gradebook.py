@@ -20,7 +20,7 @@ from nbgrader.coursedir import CourseDirectory
 from sqlalchemy.exc import SQLAlchemyError
 from traitlets.config import Config, PyFileConfigLoader
 
-from autograder.intake import Lab, added_after, grade_id, role
+from autograder.intake import BuiltLab, added_after, grade_id, role
 from autograder.result import Result
 from autograder.runner import Outcome
 
@@ -152,7 +152,7 @@ def comments_of(result: Result) -> dict[str, str]:
     return comments
 
 
-def autograded(lab: Lab, result: Result) -> NotebookNode:
+def autograded(lab: BuiltLab, result: Result) -> NotebookNode:
     """Our notebook with the student's cells at their place, and below each the text that it left when it ran."""
     submission, outcomes = result.submission, result.run.outcomes
     written = {**submission.solutions, **submission.answers}
@@ -195,7 +195,7 @@ def outputs_of(outcome: Outcome | None) -> list[NotebookNode]:
     return outputs
 
 
-def write_autograded(lab: Lab, result: Result, root: Path, submitted: Path) -> Path:
+def write_autograded(lab: BuiltLab, result: Result, root: Path, submitted: Path) -> Path:
     """Write `autograded/<student>/<lab>/<lab>.ipynb`, with the time stamp that came with the submission."""
     folder = root / "autograded" / result.student / lab.name
     folder.mkdir(parents=True, exist_ok=True)

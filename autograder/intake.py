@@ -32,7 +32,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Lab:
+class BuiltLab:
     """A lab as built: `source` has the hidden tests and the reference, `release` is what students got."""
 
     name: str
@@ -91,7 +91,7 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
 
 
-def load_lab(root: Path, name: str) -> Lab:
+def load_built(root: Path, name: str) -> BuiltLab:
     """Read a built lab from the course at `root`.
 
     Raises:
@@ -105,7 +105,7 @@ def load_lab(root: Path, name: str) -> Lab:
                 f"no lab {name!r}: expected {path}; built labs are {', '.join(known) or 'none: run `make build`'}"
             )
     source, release = (nbformat.read(path, as_version=4) for path in paths)
-    return Lab(name, title_of(source) or name, source, release)
+    return BuiltLab(name, title_of(source) or name, source, release)
 
 
 def title_of(notebook: NotebookNode) -> str:
@@ -114,7 +114,7 @@ def title_of(notebook: NotebookNode) -> str:
     return next((line.lstrip("# ").strip() for line in lines if line.startswith("#")), "")
 
 
-def collect(lab: Lab, submitted: Path) -> list[Submission]:
+def collect(lab: BuiltLab, submitted: Path) -> list[Submission]:
     """Every submission of `lab` below `submitted`, sorted by student; never raises for what a student handed in."""
     students = sorted(p for p in submitted.iterdir() if p.is_dir() and not p.name.startswith("."))
     return [take(lab, student / lab.name) for student in students if handed_in(student / lab.name)]
@@ -131,7 +131,7 @@ def handed_in(folder: Path) -> bool:
     return True
 
 
-def take(lab: Lab, folder: Path) -> Submission:
+def take(lab: BuiltLab, folder: Path) -> Submission:
     """One submission, from the folder `<student>/<lab>`."""
     student, timestamp, notes = clean(folder.parent.name), timestamp_of(folder), []
     try:
@@ -213,7 +213,7 @@ def text_of(source: Any) -> str:
     return clean("".join(part for part in parts if isinstance(part, str)))
 
 
-def sort_cells(lab: Lab, submission: Submission, cells: list[dict[str, Any]]) -> Submission:
+def sort_cells(lab: BuiltLab, submission: Submission, cells: list[dict[str, Any]]) -> Submission:
     """Fill `submission` with what the student's cells contribute.
 
     Raises:
@@ -251,7 +251,7 @@ def sort_cells(lab: Lab, submission: Submission, cells: list[dict[str, Any]]) ->
     return submission
 
 
-def report_missing(lab: Lab, submission: Submission, seen: set[str]) -> None:
+def report_missing(lab: BuiltLab, submission: Submission, seen: set[str]) -> None:
     """Give each solution cell that isn't there its reason."""
     wanted = [grade_id(cell) for cell in lab.source.cells if role(cell) == "solution"]
     for id in wanted:
@@ -264,7 +264,7 @@ def report_missing(lab: Lab, submission: Submission, seen: set[str]) -> None:
         )
 
 
-def plan(lab: Lab, submission: Submission) -> list[Step]:
+def plan(lab: BuiltLab, submission: Submission) -> list[Step]:
     """The cells to run for a submission, in order: ours, the student's at their place, and our tests."""
     steps = added_after("", submission)
     for cell in lab.source.cells:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from autograder.intake import HIDDEN, Lab, Submission, exercise_of, grade_id, role
+from autograder.intake import HIDDEN, BuiltLab, Submission, exercise_of, grade_id, role
 from autograder.runner import Outcome, Run
 
 HEADING = re.compile(r"^##+ +(.+?)(?: *\(\d+ points?\))?$", re.MULTILINE)
@@ -117,7 +117,7 @@ class Result:
         return sum(exercise.max_score for exercise in self.exercises)
 
 
-def assess(lab: Lab, submission: Submission, run: Run | None = None, failure: str = "") -> Result:
+def assess(lab: BuiltLab, submission: Submission, run: Run | None = None, failure: str = "") -> Result:
     """Sort the outcomes of `run` by exercise; without one, all tests have 0 and the refusal or `failure` as reason."""
     reason = submission.refusal or failure
     status = "refused" if submission.refusal else "failed" if failure else "graded"
@@ -158,14 +158,14 @@ def trouble_of(id: str, submission: Submission, run: Run) -> str:
     return f"The cell `{id}` {how}: {outcome.message}."
 
 
-def answers_of(lab: Lab, submission: Submission) -> list[Answer]:
+def answers_of(lab: BuiltLab, submission: Submission) -> list[Answer]:
     """The free answers; one is written if its text isn't the one that students got."""
     given = {grade_id(cell): cell.source for cell in lab.release.cells if role(cell) == "manual"}
     texts = {id: submission.answers.get(id, "") for id in given}
     return [Answer(id, text, text.strip() not in ("", given[id].strip())) for id, text in texts.items()]
 
 
-def run_notes(lab: Lab, submission: Submission, run: Run) -> list[str]:
+def run_notes(lab: BuiltLab, submission: Submission, run: Run) -> list[str]:
     """What a student should know of the run beside the exercises: cells of theirs and of ours that failed, restarts."""
     notes = []
     unchanged = {cell.source for cell in lab.release.cells if not role(cell)}

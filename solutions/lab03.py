@@ -615,8 +615,8 @@ def train_reverser(steps: int = 500, length: int = 8) -> nn.Module:
     torch.manual_seed(0)
     sizes = {"d_model": 64, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1, "d_ff": 128}
     model = Transformer(TransformerConfig(vocab_size=13, dropout=0.0, label_smoothing=0.0, **sizes))
-    optimizer = torch.optim.Adam(model.parameters(), lr=1.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step + 1, 64, 1000))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.5)  # half of equation 3, which is made for larger models
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step + 1, 64, 100))
     for step in range(1, steps + 1):
         source = torch.randint(3, 13, (64, length))
         target = F.pad(F.pad(source.flip(-1), (1, 0), value=1), (0, 1), value=2)

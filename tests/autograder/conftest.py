@@ -10,7 +10,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from autograder import gradebook
-from autograder.intake import Lab, load_lab
+from autograder.intake import BuiltLab, load_built
 
 DOUBLE = "def double(x):\n    return 2 * x"
 TOTAL = "def total(xs):\n    return sum(xs)"
@@ -38,7 +38,7 @@ def check(id: str, exercise: str, points: int, source: str) -> dict:
 
 def source_notebook() -> nbformat.NotebookNode:
     cells = [
-        marked(new_markdown_cell("# Lab 0: sums"), "title", locked=True),
+        marked(new_markdown_cell("# BuiltLab 0: sums"), "title", locked=True),
         marked(new_code_cell("import torch"), "setup", locked=True),
         solution("double", "x", "return 2 * x"),
         check(
@@ -77,8 +77,8 @@ class Course:
         gradebook.prepare(gradebook.course(self.root, "lab00"))
 
     @property
-    def lab(self) -> Lab:
-        return load_lab(self.root, "lab00")
+    def lab(self) -> BuiltLab:
+        return load_built(self.root, "lab00")
 
     @staticmethod
     def put(notebook: dict, path: Path) -> Path:

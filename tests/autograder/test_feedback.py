@@ -24,7 +24,7 @@ def page(course, good):
 
 def test_it_shows_marks_messages_and_hints(page):
     html = page(test_total_empty=Outcome("wrong", "expected 0, found None", "Look at the start."))
-    assert "Lab 0: sums" in html
+    assert "BuiltLab 0: sums" in html
     assert re.search(r"3 <small>of\s+5 points", html)
     assert "1 correct · 1 partly correct" in html
     assert "expected 0, found None" in html

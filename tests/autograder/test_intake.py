@@ -4,7 +4,7 @@ import os
 import pytest
 
 from autograder import intake
-from autograder.intake import collect, load_lab, plan
+from autograder.intake import collect, load_built, plan
 
 
 def only(course):
@@ -207,4 +207,4 @@ def test_a_broken_time_stamp_is_none(course, text):
 
 def test_an_unknown_lab_is_one_clear_sentence(course):
     with pytest.raises(ValueError, match=r"no lab 'lab99': expected .*lab99.ipynb; built labs are lab00"):
-        load_lab(course.root, "lab99")
+        load_built(course.root, "lab99")

@@ -36,7 +36,7 @@ def runner_of() -> Iterator[Callable[[str], Runner]]:
 
 def graded(runner: Runner, variant: Variant, folder: Path) -> Result:
     """The result of one variant; training cells are left out where it has nothing to do with them."""
-    lab = intake.load_lab(ROOT, runner.lab)
+    lab = intake.load_built(ROOT, runner.lab)
     handed_in = folder / "student" / runner.lab
     handed_in.mkdir(parents=True)
     nbformat.write(notebook_of(runner.lab, variant.sources), handed_in / f"{runner.lab}.ipynb")
