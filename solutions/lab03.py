@@ -125,7 +125,7 @@ check.close(got, expected, why="the gradients that reach query, key and value")
 def show_weights(weights: Tensor, queries: list[str], keys: list[str]) -> None:
     """A heat map of weights [Tq, Tk], the queries from top to bottom and the keys from left to right."""
     _, axes = plt.subplots(figsize=(3.5, 3.5))
-    axes.imshow(weights.detach(), vmin=0, vmax=1, cmap="Blues")
+    axes.imshow(weights.detach().numpy(), vmin=0, vmax=1, cmap="Blues")
     axes.set_xticks(range(len(keys)), keys)
     axes.set_yticks(range(len(queries)), queries)
     axes.set_xlabel("key")
@@ -315,7 +315,7 @@ check.raises(ValueError, sinusoidal_positions, 4, 5)
 # %%
 def show_positions(length: int, d_model: int) -> None:
     """The table of positions as a picture, a column for each position."""
-    plt.imshow(sinusoidal_positions(length, d_model).T, aspect="auto", cmap="RdBu")
+    plt.imshow(sinusoidal_positions(length, d_model).T.numpy(), aspect="auto", cmap="RdBu")
     plt.xlabel("position")
     plt.ylabel("column of the table")
     plt.show()
