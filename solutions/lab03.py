@@ -315,9 +315,10 @@ check.raises(ValueError, sinusoidal_positions, 4, 5)
 # %%
 def show_positions(length: int, d_model: int) -> None:
     """The table of positions as a picture, a column for each position."""
-    plt.imshow(sinusoidal_positions(length, d_model).T.numpy(), aspect="auto", cmap="RdBu")
-    plt.xlabel("position")
-    plt.ylabel("column of the table")
+    _, axes = plt.subplots()
+    axes.imshow(sinusoidal_positions(length, d_model).T.numpy(), aspect="auto", cmap="RdBu")
+    axes.set_xlabel("position")
+    axes.set_ylabel("column of the table")
     plt.show()
 
 
@@ -525,12 +526,13 @@ check.raises(ValueError, learning_rate, 0, 512)
 # %%
 def show_schedule(*widths: int) -> None:
     """The learning rate of the first 20,000 steps, a line for each width of the model."""
+    _, axes = plt.subplots()
     steps = range(1, 20_000)
     for width in widths:
-        plt.plot(steps, [learning_rate(step, width) for step in steps], label=f"D = {width}")
-    plt.xlabel("step")
-    plt.ylabel("learning rate")
-    plt.legend()
+        axes.plot(steps, [learning_rate(step, width) for step in steps], label=f"D = {width}")
+    axes.set_xlabel("step")
+    axes.set_ylabel("learning rate")
+    axes.legend()
     plt.show()
 
 
