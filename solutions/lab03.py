@@ -584,8 +584,10 @@ check.pure(model.loss, source, target)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# And now it learns: to write eight tokens in reverse. Your model takes a fixed number of steps, a new batch each, and
-# then answers, token by token, sequences that it has never seen. This cell takes some five seconds.
+# And now it learns: to write eight tokens in reverse. First three properties that every such model has: no token
+# changes what stands before it, padding changes nothing, and a gradient reaches every parameter. Then your model takes
+# a fixed number of steps, a new batch each, and answers, token by token, sequences that it has never seen. This takes
+# some five seconds.
 
 # %% test="learning:training" points=4 training=true
 config = TransformerConfig(
@@ -603,6 +605,14 @@ tokens = torch.randint(3, 13, (401, 64, 8))
 begin, end = torch.full((401, 64, 1), 1), torch.full((401, 64, 1), 2)
 targets = torch.cat([begin, tokens.flip(-1), end], -1)
 batches = [(tokens[i], targets[i]) for i in range(400)]
+source, target = tokens[400, :4], targets[400, :4]
+memory, memory_mask = model.encode(source)
+check.causal(model.decode, target, memory, memory_mask)
+padded = torch.cat([source, torch.zeros(4, 3).long()], -1)
+check.close(model.encode(padded)[0][:, :8], memory, why="padding behind a sentence changes nothing in it")
+gradients = check.grads(model.loss, source, target, wrt=model)
+silent = [name for name in gradients if not torch.is_tensor(gradients[name])]
+check.equal(silent, [], why="a gradient reaches every parameter")
 check.learns(model, batches, (tokens[400], targets[400, :, 1:]), at_least=0.95, lr=3e-3, loss="loss", begin=1)
 
 # %% [markdown]
