@@ -1,4 +1,5 @@
-"""The pieces that the models share: masks, attention, positions, norm, feed-forward, residual connection.
+"""The pieces that the models share: masks, attention, positions, norm, feed-forward, residual connection,
+checks, activations, the loss of a token, the cache of a decoder.
 
 Shapes are written with these letters, and beside each line that changes one:
 
@@ -10,7 +11,7 @@ A mask is boolean and broadcasts to [B, H, Tq, Tk]; True means "may be attended 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -248,8 +249,8 @@ class SublayerConnection(nn.Module):
         return self.norm(x + self.dropout(sublayer(x)))
 
 
-def check_ids(ids: Tensor, vocab_size: int) -> None:
-    """Raise ValueError with the first id that is not in 0 ... vocab_size - 1.
+def check_ids(ids: Tensor, size: int, name: str = "token id", table: str = "the vocabulary") -> None:
+    """Raise ValueError with the first id that is not in 0 ... size - 1; `name` and `table` are for the message.
 
     Values are looked at on the CPU only, where an embedding would else fail without saying which id it was:
     elsewhere looking would make the device wait (CUDA) or find no values (meta), and it would break the graph
@@ -257,6 +258,126 @@ def check_ids(ids: Tensor, vocab_size: int) -> None:
     """
     if torch.compiler.is_compiling() or ids.device.type != "cpu":
         return
-    outside = ids[(ids < 0) | (ids >= vocab_size)]
+    outside = ids[(ids < 0) | (ids >= size)]
     if outside.numel():
-        raise ValueError(f"token id {outside[0].item()}: expected 0 ... {vocab_size - 1}, the vocabulary")
+        raise ValueError(f"{name} {outside[0].item()}: expected 0 ... {size - 1}, {table}")
+
+
+def check_input(ids: Tensor, vocab_size: int, max_length: int, past: int = 0) -> None:
+    """Refuse what no model can read: ids that are not [B, T], too many, or not in the vocabulary (`check_ids`).
+
+    `past` tokens came before these: ValueError if `past` + T is more than `max_length`.
+    """
+    if ids.dim() != 2:
+        raise ValueError(f"input_ids of shape {list(ids.shape)}: expected [B, T]")
+    if past + ids.size(1) > max_length:
+        raise ValueError(f"length {past + ids.size(1)}: expected at most {max_length}, the positions of the model")
+    check_ids(ids, vocab_size)
+
+
+def key_mask(attention_mask: Tensor | None, batch: int, length: int) -> Tensor | None:
+    """The mask of a tokenizer, [B, T] with ones for tokens and zeros for padding, as a boolean [B, 1, 1, T].
+
+    None stays None: no padding. TypeError for a mask of floating-point numbers, which elsewhere are often added
+    to the scores and would mean the opposite; ValueError for a shape other than [`batch`, `length`].
+    """
+    if attention_mask is None:
+        return None
+    if attention_mask.is_floating_point() or attention_mask.is_complex():
+        raise TypeError(f"attention_mask has dtype {attention_mask.dtype}: expected torch.bool or integers")
+    if attention_mask.shape != (batch, length):
+        raise ValueError(f"attention_mask of shape {list(attention_mask.shape)}: expected {[batch, length]}")
+    return attention_mask.bool()[:, None, None, :]  # [B, 1, 1, T]
+
+
+def check_fields(config: object, sizes: Sequence[str], rates: Sequence[str]) -> None:
+    """ValueError unless the fields named in `sizes` are more than 0 and those in `rates` at least 0, less than 1."""
+    for name in sizes:
+        if getattr(config, name) <= 0:
+            raise ValueError(f"{name}={getattr(config, name)}: expected more than 0")
+    for name in rates:
+        if not 0 <= getattr(config, name) < 1:
+            raise ValueError(f"{name}={getattr(config, name)}: expected 0 <= {name} < 1")
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """GELU with tanh in place of the error function (Hendrycks and Gimpel, 2016, section 2).
+
+    https://arxiv.org/abs/1606.08415
+    """
+    return F.gelu(x, approximate="tanh")
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_new": gelu_tanh,
+    "gelu_pytorch_tanh": gelu_tanh,
+    "relu": F.relu,
+    "silu": F.silu,
+    "swish": F.silu,
+    "tanh": torch.tanh,
+}
+
+
+def activation(name: str) -> Callable[[Tensor], Tensor]:
+    """The function that Hugging Face's configurations call `name`; ValueError for one that is not in ACTIVATIONS."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation {name!r}: expected one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of logits [B, T, C] and labels [B, T], the mean over the labels that are not -100.
+
+    A scalar, NaN if all labels are -100 (as torch has it).
+    """
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
+
+
+def text_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """The loss of a head that judges whole texts, from logits [B, C] and labels [B]: a scalar.
+
+    Labels are class numbers and the loss is cross-entropy; with C = 1 they are numbers to be predicted, and the
+    loss is the mean of squared differences.
+    """
+    if logits.size(-1) == 1:
+        return F.mse_loss(logits.flatten(), labels.flatten().to(logits.dtype))
+    return F.cross_entropy(logits, labels.flatten())
+
+
+class KeyValueCache:
+    """The keys and values that a decoder has computed, so that each new token costs one token's work.
+
+    Every attention module keeps its pair under a number of its own, the number of its layer. Pass one cache,
+    empty at first, with each piece of a text; the pieces may have any length.
+    """
+
+    def __init__(self) -> None:
+        self.pairs: dict[int, tuple[Tensor, Tensor]] = {}
+        self.fixed: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @property
+    def length(self) -> int:
+        """The number of tokens read so far, which is also the position of the next one."""
+        return next(iter(self.pairs.values()))[0].size(-2) if self.pairs else 0
+
+    def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of new tokens, [B, H, T, d] each -> those of all tokens so far, the new ones last."""
+        if layer in self.pairs:
+            past_key, past_value = self.pairs[layer]
+            key = torch.cat([past_key, key], dim=-2)  # [B, H, past + T, d]
+            value = torch.cat([past_value, value], dim=-2)
+        self.pairs[layer] = key, value
+        return key, value
+
+    def once(self, layer: int, compute: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """What `compute` returned when it was first asked for: cross-attention's pair, the same for every token."""
+        if layer not in self.fixed:
+            self.fixed[layer] = compute()
+        return self.fixed[layer]
+
+    def reorder(self, rows: Tensor) -> None:
+        """Row b of the batch goes on from what was row rows[b]: beam search keeps some hypotheses, drops others."""
+        for pairs in (self.pairs, self.fixed):
+            for layer, (key, value) in pairs.items():
+                pairs[layer] = key.index_select(0, rows), value.index_select(0, rows)

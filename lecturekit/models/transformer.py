@@ -25,6 +25,7 @@ from lecturekit.layers import (
     PositionwiseFeedForward,
     SublayerConnection,
     causal_mask,
+    check_fields,
     check_ids,
     padding_mask,
     sinusoidal_positions,
@@ -53,16 +54,11 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         sizes = ("vocab_size", "d_model", "num_heads", "num_encoder_layers", "num_decoder_layers", "d_ff")
-        for name in (*sizes, "max_length", "layer_norm_eps"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}={getattr(self, name)}: expected more than 0")
+        check_fields(self, (*sizes, "max_length", "layer_norm_eps"), ("dropout", "label_smoothing"))
         if self.d_model % self.num_heads:
             raise ValueError(f"d_model={self.d_model} is not a multiple of num_heads={self.num_heads}")
         if self.d_model % 2:
             raise ValueError(f"d_model={self.d_model} is odd: sines and cosines come in pairs")
-        for name in ("dropout", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected 0 <= {name} < 1")
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
             if not 0 <= getattr(self, name) < self.vocab_size:
                 raise ValueError(f"{name}={getattr(self, name)}: expected 0 ... {self.vocab_size - 1}")
