@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -50,7 +51,7 @@ def test_labs_and_solutions_are_in_step_with_their_sources() -> None:
 
 def test_a_lab_that_is_out_of_step_is_noticed(tmp_path: Path) -> None:
     for part in ("solutions", "labs", "lecturekit"):
-        subprocess.run(["cp", "-r", str(ROOT / part), str(tmp_path)], check=True)
+        shutil.copytree(ROOT / part, tmp_path / part)
     definition = tmp_path / "lecturekit" / "layers.py"
     text = definition.read_text(encoding="utf-8")
     definition.write_text(text.replace("Undo `split_heads`", "Reverse `split_heads`"), encoding="utf-8")

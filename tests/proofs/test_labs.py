@@ -4,6 +4,7 @@ A training cell takes seconds, so it runs only where it can fall: for the refere
 its own exercise. A mistake may cost the points of its own exercise and of the training cell, and nothing else.
 """
 
+import html
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -86,7 +87,7 @@ def validated(lab: str, variant: Variant, folder: Path) -> list[dict]:
 def check_validate(lab: str, variant: Variant, folder: Path) -> None:
     failed = validated(lab, variant, folder)
     assert {cell["source"].splitlines()[0] for cell in failed} == {f"%%check {lab} {variant.exercise}"}
-    shown = [" ".join(cell["error"].split()) for cell in failed]
+    shown = [" ".join(html.unescape(cell["error"]).split()) for cell in failed]
     assert any(" ".join(variant.hint.split()) in text for text in shown), shown
 
 
