@@ -16,7 +16,17 @@ from pathlib import Path
 from install import LOCK, ROOT, entries
 
 COMPILE = [
-    *("uv", "pip", "compile", "pyproject.toml", "--extra=dev", "--universal", "--python-version=3.11"),
+    *(
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "compile",
+        "pyproject.toml",
+        "--extra=dev",
+        "--universal",
+        "--python-version=3.11",
+    ),
     *("--generate-hashes", "--no-emit-index-url", "--no-annotate", "--no-header", "--quiet"),
 ]
 HASH = re.compile(r"sha256:[0-9a-f]{64}")
