@@ -1,6 +1,7 @@
 """Exact numbers of parameters, tied weights counted once, on the meta device: no memory, no random numbers."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from lecturekit.models.gpt import (
     GPTLMHeadModel,
     GPTModel,
 )
+from lecturekit.models.t5 import T5Config, T5ForConditionalGeneration
 
 
 def count(build: Callable[[], nn.Module]) -> int:
@@ -91,3 +93,48 @@ def test_gpt_2(n_layer: int, n_embd: int, n_head: int, expected: int) -> None:
 
 def test_a_gpt_2_block_is_as_large_as_a_bert_layer() -> None:
     assert count(lambda: GPT2Block(GPT2Config())) == 7_087_872
+
+
+T5_LARGE = T5Config(d_model=1024, d_kv=64, d_ff=4096, num_layers=24, num_heads=16)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (T5Config(), 60_506_624),
+        (T5Config(d_model=768, d_ff=3072, num_layers=12, num_heads=12), 222_903_552),
+        (T5_LARGE, 737_668_096),
+        (T5Config(d_model=1024, d_kv=128, d_ff=16_384, num_layers=24, num_heads=32), 2_851_598_336),
+    ],
+    ids=["small", "base", "large", "3b"],
+)
+def test_t5(config: T5Config, expected: int) -> None:
+    assert count(lambda: T5ForConditionalGeneration(config)) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "own_head", "tied"),
+    [
+        (T5Config(d_ff=1024, num_layers=8, num_heads=6), 76_961_152, 60_511_616),
+        (T5Config(d_model=768, num_layers=12, num_heads=12), 247_577_856, 222_903_552),
+        (T5Config(vocab_size=250_112, d_ff=1024, num_layers=8, num_heads=6), 300_176_768, 172_119_424),
+    ],
+    ids=["v1.1 small", "v1.1 base", "mT5 small"],
+)
+def test_t5_v1_1(config: T5Config, own_head: int, tied: int) -> None:
+    for tie_word_embeddings, expected in ((False, own_head), (True, tied)):
+        changed = replace(config, feed_forward_proj="gated-gelu", tie_word_embeddings=tie_word_embeddings)
+        assert count(lambda changed=changed: T5ForConditionalGeneration(changed)) == expected
+    assert own_head - tied == config.vocab_size * config.d_model
+
+
+def test_inside_t5_large() -> None:
+    with torch.device("meta"):
+        model = T5ForConditionalGeneration(T5_LARGE)
+    for stack in (model.encoder, model.decoder):
+        for i, block in enumerate(stack.block):
+            attention, feed_forward = block.layer[0].SelfAttention, block.layer[-1].DenseReluDense
+            for linear in (attention.q, attention.k, attention.v, attention.o):
+                assert size(linear) == 1024 * (16 * 64) == 1_048_576
+            assert size(feed_forward.wi) == size(feed_forward.wo) == 1024 * 4096 == 4_194_304
+            assert size(attention) == 4 * 1_048_576 + (512 if i == 0 else 0)
