@@ -159,7 +159,7 @@ import sys
 from lecturekit.tokenizers import *
 for kind in (BPE, ByteLevelBPE, Unigram, WordPiece):
     kind.train([sys.argv[1]] * 2, 420).save(sys.argv[2] + "/" + kind.__name__)
-WordPiece.train([sys.argv[1]], 120, score="frequency").save(sys.argv[2] + "/frequency")
+WordPiece.train([sys.argv[1]], 420, score="frequency").save(sys.argv[2] + "/frequency")
 """
 
 

@@ -214,8 +214,8 @@ def test_sentinels(trained: Unigram) -> None:
     ]  # fmt: skip
 
 
-def test_sampling_changes_tokens_and_not_the_text(trained: Unigram) -> None:
-    text = "Посмотри в энциклопедическом словаре. <extra_id_0>"
+def test_sampling_changes_tokens_and_not_the_text(trained: Unigram, small_corpus: list[str]) -> None:
+    text = "Посмотри в энциклопедическом словаре. <extra_id_0>" + "".join(small_corpus[:3])
     drawn = [trained.sample(text, 0.5, random.Random(seed)) for seed in range(20)]
     assert {trained.decode(ids) for ids in drawn} == {trained.decode(trained.encode(text))}
     assert len(set(map(tuple, drawn))) > 10
