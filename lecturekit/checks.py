@@ -645,19 +645,10 @@ def close_tensors(got: Tensor, expected: Tensor, tol: float, why: str) -> None:
     if torch.allclose(g, e, tol, tol):
         return
     gap = (g - e).abs().nan_to_num(math.inf, math.inf)
-    where = divmod_index(int(gap.argmax()), tuple(gap.shape))
+    where = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape))
     place = f" at {list(where)}" if where else ""
     share = f" ({int((gap > tol).sum())} of {gap.numel()} values differ)" if gap.numel() > 1 else ""
     raise Wrong(told(f"{e[where].item():.5g}{place}", f"{g[where].item():.5g}{share}", why))
-
-
-def divmod_index(flat: int, dims: tuple[int, ...]) -> tuple[int, ...]:
-    """The index of item number `flat` of a tensor of this shape."""
-    index: list[int] = []
-    for size in reversed(dims):
-        flat, rest = divmod(flat, size)
-        index.insert(0, rest)
-    return tuple(index)
 
 
 def equal(got: Any, expected: Any, why: str = "") -> None:
