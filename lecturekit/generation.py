@@ -22,10 +22,10 @@ A model with an `encoder` has
     memory = model.encoder(input_ids, attention_mask=...)[0]
     model(decoder_input_ids=ids, encoder_outputs=(memory,), attention_mask=..., past_key_values=cache).logits
 
-or, if it knows padding by its id, these two, the second with a cache or without:
+or, if it knows padding by its id, as our Transformer does (which gets a cache by `decode_next`),
 
     memory, mask = model.encode(input_ids)
-    logits = model.decode(ids, memory, mask, past_key_values=cache)
+    logits = model.decode(ids, memory, mask)
 
 Left out: beams that are sampled, diverse or constrained, a draft model that guesses ahead, batches that change.
 
@@ -35,7 +35,6 @@ Left out: beams that are sampled, diverse or constrained, a draft model that gue
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from inspect import signature
 from typing import Literal
 
 import torch
@@ -43,6 +42,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lecturekit.layers import KeyValueCache, check_ids, key_mask
+from lecturekit.models.transformer import Transformer, decode_next
 
 # --- filters --------------------------------------------------------------------------------------------------
 
@@ -130,7 +130,8 @@ def no_repeat_ngram_filter(logits: Tensor, ids: Tensor, size: int) -> Tensor:
 NextToken = Callable[..., Tensor]
 """What a model makes of the texts so far: next_token(ids [R, T], rows [R]) -> [R, V], logits or log-probabilities.
 
-Row i goes on from what was row rows[i] in the call before; without `rows` nothing has moved.
+Row i goes on from what was row rows[i] in the call before, one of the same text; without `rows` nothing has moved. The
+texts stay in their order, each with as many rows as the others.
 """
 
 
@@ -300,24 +301,28 @@ class EncoderDecoder:
             self.memory, self.mask = model.encode(input_ids)
         else:
             self.memory, self.mask = model.encoder(input_ids, attention_mask=mask)[0], mask  # [B, S, D]
-        can_cache = not self.two_parts or "past_key_values" in signature(model.decode).parameters
+        can_cache = not self.two_parts or isinstance(model, Transformer)
         self.cache = KeyValueCache() if use_cache and can_cache else None
 
     def __call__(self, ids: Tensor, rows: Tensor | None = None) -> Tensor:
         """A NextToken: the texts so far, ids [R, T] -> logits [R, V] in float32."""
         if rows is not None:
-            self.memory = self.memory.index_select(0, rows)  # [R, S, D]
-            self.mask = None if self.mask is None else self.mask.index_select(0, rows)
+            # Rows move among the beams of their text, which share what the encoder read: only their number matters.
+            resized = rows.numel() != self.memory.size(0)
+            if resized:
+                self.memory = self.memory.index_select(0, rows)  # [R, S, D]
+                self.mask = None if self.mask is None else self.mask.index_select(0, rows)
             if self.cache is not None:
-                self.cache.reorder(rows)
+                self.cache.reorder(rows, fixed=resized)
         return self.decode(ids)[:, -1].float()  # [R, V]
 
     def decode(self, ids: Tensor) -> Tensor:
         """The logits at the positions that are new, [R, at most T, V]."""
+        if self.two_parts:
+            read = ids, self.memory, self.mask
+            return self.model.decode(*read) if self.cache is None else decode_next(self.model, *read, self.cache)
         cached = {} if self.cache is None else {"past_key_values": self.cache}
         new = ids if self.cache is None else ids[:, self.cache.length :]
-        if self.two_parts:
-            return self.model.decode(new, self.memory, self.mask, **cached)
         read = {"encoder_outputs": (self.memory,), "attention_mask": self.mask}
         return self.model(decoder_input_ids=new, **read, **cached).logits
 

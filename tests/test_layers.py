@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lecturekit.layers import (
+    FEW_ROWS,
     LayerNorm,
+    Linear,
     MultiHeadAttention,
     PositionwiseFeedForward,
     SublayerConnection,
@@ -21,6 +23,7 @@ from lecturekit.layers import (
     causal_mask,
     check_ids,
     fused_attention,
+    linear,
     merge_heads,
     padding_mask,
     scaled_dot_product_attention,
@@ -252,6 +255,40 @@ def test_merge_undoes_split(batch: int, length: int, heads: int, width: int) -> 
     assert torch.equal(merge_heads(pieces), x)
     transposed = x.transpose(0, 1)  # in memory it is laid out another way
     assert torch.equal(merge_heads(split_heads(transposed, heads)), transposed)
+
+
+@all_dtypes
+@pytest.mark.parametrize("shape", [(1, 7), (7,), (1, 1, 7), (2, 1, 7), (1, FEW_ROWS, 7), (FEW_ROWS + 1, 1, 7), (0, 7)])
+@pytest.mark.parametrize("biased", [False, True])
+def test_linear_is_torchs_in_values_and_gradients(shape: tuple[int, ...], biased: bool, dtype: torch.dtype) -> None:
+    inputs = [torch.randn(size, dtype=torch.float64) for size in (shape, (5, 7), (5,))][: 2 + biased]
+    ours, theirs = ([x.to(dtype).requires_grad_() for x in inputs] for _ in range(2))
+    got, expected = linear(*ours), F.linear(*theirs)
+    assert got.dtype == dtype
+    tolerance = {torch.float64: 1e-12, torch.float32: 1e-5}.get(dtype, torch.finfo(dtype).eps)
+    torch.testing.assert_close(got, expected, rtol=tolerance, atol=tolerance)
+    upstream = torch.randn(got.shape).to(dtype)
+    gradients = (torch.autograd.grad(out, x, upstream) for out, x in ((got, ours), (expected, theirs)))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+
+
+def test_linear_takes_what_is_not_laid_out_row_by_row() -> None:
+    x, weight = torch.randn(7, 3).T, torch.randn(7, 5).T
+    for rows in (x, x[:1], x[::2]):
+        torch.testing.assert_close(linear(rows, weight.contiguous()), F.linear(rows, weight))
+        torch.testing.assert_close(linear(rows, weight), F.linear(rows, weight))
+
+
+def test_a_linear_module_is_torchs_with_another_order() -> None:
+    module = Linear(7, 5)
+    twin = nn.Linear(7, 5)
+    twin.load_state_dict(module.state_dict())
+    for rows in (1, FEW_ROWS, FEW_ROWS + 1):
+        x = torch.randn(1, rows, 7)
+        torch.testing.assert_close(module(x), twin(x))
+        compiled = torch.compile(module, fullgraph=True, backend="eager")
+        torch.testing.assert_close(compiled(x), twin(x))
 
 
 def test_attention_without_positions_follows_a_permutation() -> None:

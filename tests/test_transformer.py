@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lecturekit.layers import LayerNorm
+from lecturekit.layers import KeyValueCache, LayerNorm
 from lecturekit.models.transformer import (
     Encoder,
     Transformer,
     TransformerConfig,
     TransformerEmbeddings,
+    decode_next,
     label_smoothed_loss,
     learning_rate,
 )
@@ -277,6 +278,20 @@ def test_generate_is_greedy() -> None:
     alive = ((written == EOS).cumsum(dim=1) - (written == EOS).long()) == 0
     assert alive.sum() > 2
     assert torch.equal(written[alive], best[alive])
+
+
+@both_norms
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_with_a_cache_the_logits_are_the_same(norm_first: bool, dtype: torch.dtype) -> None:
+    model = tiny(norm_first=norm_first).to(dtype)
+    with torch.no_grad():
+        memory, mask = model.encode(SOURCE)
+        expected, cache = model.decode(TARGET, memory, mask), KeyValueCache()
+        pieces = [decode_next(model, TARGET[:, :end], memory, mask, cache) for end in (2, 3, 5)]
+    assert [piece.size(1) for piece in pieces] == [2, 1, 2]
+    assert cache.length == 5
+    tolerance = {torch.float32: 1e-5, torch.bfloat16: 3e-2, torch.float16: 4e-3}[dtype]
+    torch.testing.assert_close(torch.cat(pieces, 1), expected, rtol=tolerance, atol=tolerance)
 
 
 def test_the_model_compiles_in_one_piece() -> None:

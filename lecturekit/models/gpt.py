@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from lecturekit.layers import (
     KeyValueCache,
+    Linear,
     activation,
     attention,
     check_fields,
@@ -179,8 +180,8 @@ class GPTAttention(nn.Module):
         self.layer_idx = layer_idx
         self.n_head = config.n_head
         self.dropout = config.attn_pdrop
-        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
-        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+        self.c_attn = Linear(config.n_embd, 3 * config.n_embd)
+        self.c_proj = Linear(config.n_embd, config.n_embd)
         self.resid_dropout = nn.Dropout(config.resid_pdrop)
 
     def forward(
@@ -204,8 +205,8 @@ class GPTMLP(nn.Module):
 
     def __init__(self, config: GPTConfig | GPT2Config) -> None:
         super().__init__()
-        self.c_fc = nn.Linear(config.n_embd, config.inner_width)
-        self.c_proj = nn.Linear(config.inner_width, config.n_embd)
+        self.c_fc = Linear(config.n_embd, config.inner_width)
+        self.c_proj = Linear(config.inner_width, config.n_embd)
         self.activation = activation(config.activation)
         self.dropout = nn.Dropout(config.resid_pdrop)
 
@@ -284,11 +285,19 @@ def run_blocks(
     return x, hidden_states, all_weights
 
 
+@dataclass(frozen=True)
+class GPTTwin(Twin):
+    """GPT's table. A matrix turned is laid out anew, one row after the other: `linear` is fast for no other."""
+
+    def turn(self, name: str, tensor: Tensor) -> Tensor:
+        return super().turn(name, tensor).contiguous()
+
+
 class GPTPreTrainedModel(HuggingFaceModel):
     """What all GPT-1 models share: how their weights start, and how their checkpoints are written."""
 
     config_class = GPTConfig
-    twin = Twin(
+    twin = GPTTwin(
         model_type="openai-gpt",
         prefix="transformer.",
         classes={
@@ -318,7 +327,7 @@ class GPT2PreTrainedModel(GPTPreTrainedModel):
     """What all GPT-2 models share: residual projections that start smaller, and how checkpoints are written."""
 
     config_class = GPT2Config
-    twin = Twin(
+    twin = GPTTwin(
         model_type="gpt2",
         prefix="transformer.",
         allowed={
@@ -445,7 +454,7 @@ class GPTLMHeadModel(GPTPreTrainedModel):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__(config)
         self.transformer = GPTModel(config)
-        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        self.lm_head = Linear(config.n_embd, config.vocab_size, bias=False)
         self.tie_weights()
 
     def tie_weights(self) -> None:
@@ -476,7 +485,7 @@ class GPT2LMHeadModel(GPT2PreTrainedModel):
     def __init__(self, config: GPT2Config) -> None:
         super().__init__(config)
         self.transformer = GPT2Model(config)
-        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        self.lm_head = Linear(config.n_embd, config.vocab_size, bias=False)
         self.tie_weights()
 
     def tie_weights(self) -> None:
@@ -512,7 +521,7 @@ class GPTForSequenceClassification(GPTPreTrainedModel):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__(config)
         self.transformer = GPTModel(config)
-        self.score = nn.Linear(config.n_embd, config.num_labels, bias=False)
+        self.score = Linear(config.n_embd, config.num_labels, bias=False)
         nn.init.normal_(self.score.weight, std=config.initializer_range)
 
     def forward(

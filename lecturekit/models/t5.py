@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from lecturekit.layers import (
     KeyValueCache,
+    Linear,
     activation,
     causal_mask,
     check_attention,
@@ -120,8 +121,8 @@ class T5DenseActDense(nn.Module):
 
     def __init__(self, config: T5Config) -> None:
         super().__init__()
-        self.wi = nn.Linear(config.d_model, config.d_ff, bias=False)
-        self.wo = nn.Linear(config.d_ff, config.d_model, bias=False)
+        self.wi = Linear(config.d_model, config.d_ff, bias=False)
+        self.wo = Linear(config.d_ff, config.d_model, bias=False)
         self.activation = activation(config.dense_act_fn)
         self.dropout = nn.Dropout(config.dropout_rate)
 
@@ -137,9 +138,9 @@ class T5DenseGatedActDense(nn.Module):
 
     def __init__(self, config: T5Config) -> None:
         super().__init__()
-        self.wi_0 = nn.Linear(config.d_model, config.d_ff, bias=False)
-        self.wi_1 = nn.Linear(config.d_model, config.d_ff, bias=False)
-        self.wo = nn.Linear(config.d_ff, config.d_model, bias=False)
+        self.wi_0 = Linear(config.d_model, config.d_ff, bias=False)
+        self.wi_1 = Linear(config.d_model, config.d_ff, bias=False)
+        self.wo = Linear(config.d_ff, config.d_model, bias=False)
         self.activation = activation(config.dense_act_fn)
         self.dropout = nn.Dropout(config.dropout_rate)
 
@@ -282,10 +283,10 @@ class T5Attention(nn.Module):
         self.bidirectional = bidirectional
         self.layer_idx = layer_idx
         inner = config.num_heads * config.d_kv
-        self.q = nn.Linear(config.d_model, inner, bias=False)
-        self.k = nn.Linear(config.d_model, inner, bias=False)
-        self.v = nn.Linear(config.d_model, inner, bias=False)
-        self.o = nn.Linear(inner, config.d_model, bias=False)
+        self.q = Linear(config.d_model, inner, bias=False)
+        self.k = Linear(config.d_model, inner, bias=False)
+        self.v = Linear(config.d_model, inner, bias=False)
+        self.o = Linear(inner, config.d_model, bias=False)
         if has_relative_attention_bias:
             self.relative_attention_bias = nn.Embedding(config.relative_attention_num_buckets, config.num_heads)
 
@@ -583,7 +584,7 @@ class T5ForConditionalGeneration(HuggingFaceModel):
         self.shared = nn.Embedding(config.vocab_size, config.d_model)
         self.encoder = T5Stack(config, self.shared, config.num_layers)
         self.decoder = T5Stack(config, self.shared, decoder_layers, is_decoder=True)
-        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
         self.tie_weights()
         self.init_weights()
 

@@ -4,8 +4,8 @@ An encoder reads the source sentence, a decoder writes the target one token at a
 models share are in `lecturekit.layers`; here is what the paper makes of them, from the configuration to the
 loss and the learning rate. `norm_first` is the one departure: later models normalise before each sublayer.
 
-Left out: byte-pair encoding (`lecturekit.tokenizers`), beam search, checkpoint averaging, and a key/value
-cache: `generate` runs the whole decoder again for each new token.
+Left out: byte-pair encoding (`lecturekit.tokenizers`), beam search (`lecturekit.generation`) and checkpoint averaging.
+`Transformer.generate` runs the whole decoder again for each new token; `decode_next` does it with a cache.
 
     B batch    S source length    T target length    H heads    D width    V vocabulary
 """
@@ -20,15 +20,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lecturekit.layers import (
+    KeyValueCache,
     LayerNorm,
     MultiHeadAttention,
     PositionwiseFeedForward,
     SublayerConnection,
+    attention,
     causal_mask,
     check_fields,
     check_ids,
+    merge_heads,
     padding_mask,
     sinusoidal_positions,
+    split_heads,
 )
 
 
@@ -290,6 +294,54 @@ class Transformer(nn.Module):
             if finished.all():
                 break
         return target[:, 1:]
+
+
+def decode_next(
+    model: Transformer, target: Tensor, memory: Tensor, memory_mask: Tensor, cache: KeyValueCache
+) -> Tensor:
+    """`model.decode` with a cache: logits [B, T - P, V] of the tokens behind the P that the cache has read.
+
+    `target` [B, T] holds all ids, from the first one on; the keys and values of the new ones are appended to the cache.
+    The same as `decode(...)[:, P:]` at the cost of T - P tokens.
+    """
+    past = cache.length
+    mask = padding_mask(target, model.config.pad_token_id)  # [B, 1, 1, T]
+    mask = mask & causal_mask(target.size(1), target.device)[past:]  # [B, 1, T - P, T]
+    x = model.target_embeddings(target)[:, past:]  # [B, T - P, D]
+    for index, layer in enumerate(model.decoder.layers):
+        x = decode_layer(layer, index, x, memory, mask, memory_mask, cache)
+    return model.output(model.decoder.norm(x))
+
+
+def decode_layer(
+    layer: DecoderLayer,
+    index: int,
+    x: Tensor,
+    memory: Tensor,
+    mask: Tensor,
+    memory_mask: Tensor,
+    cache: KeyValueCache,
+) -> Tensor:
+    """`layer` on new tokens, x [B, T - P, D] -> [B, T - P, D]; its keys and values are number `index` of the cache."""
+
+    def keys_and_values(heads: MultiHeadAttention, source: Tensor) -> tuple[Tensor, Tensor]:
+        return tuple(split_heads(project(source), heads.num_heads) for project in (heads.key, heads.value))
+
+    def attend(heads: MultiHeadAttention, x: Tensor, pair: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+        context, _ = attention(split_heads(heads.query(x), heads.num_heads), *pair, mask)  # [B, H, T - P, d]
+        return heads.output(merge_heads(context))
+
+    def itself(x: Tensor) -> Tensor:
+        heads = layer.self_attention
+        return attend(heads, x, cache.append(index, *keys_and_values(heads, x)), mask)
+
+    def source(x: Tensor) -> Tensor:
+        heads = layer.cross_attention
+        return attend(heads, x, cache.once(index, lambda: keys_and_values(heads, memory)), memory_mask)
+
+    x = layer.sublayers[0](x, itself)
+    x = layer.sublayers[1](x, source)
+    return layer.sublayers[2](x, layer.feed_forward)
 
 
 def label_smoothed_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.1, pad_id: int = 0) -> Tensor:
