@@ -285,19 +285,11 @@ def run_blocks(
     return x, hidden_states, all_weights
 
 
-@dataclass(frozen=True)
-class GPTTwin(Twin):
-    """GPT's table. A matrix turned is laid out anew, one row after the other: `linear` is fast for no other."""
-
-    def turn(self, name: str, tensor: Tensor) -> Tensor:
-        return super().turn(name, tensor).contiguous()
-
-
 class GPTPreTrainedModel(HuggingFaceModel):
     """What all GPT-1 models share: how their weights start, and how their checkpoints are written."""
 
     config_class = GPTConfig
-    twin = GPTTwin(
+    twin = Twin(
         model_type="openai-gpt",
         prefix="transformer.",
         classes={
@@ -327,7 +319,7 @@ class GPT2PreTrainedModel(GPTPreTrainedModel):
     """What all GPT-2 models share: residual projections that start smaller, and how checkpoints are written."""
 
     config_class = GPT2Config
-    twin = GPTTwin(
+    twin = Twin(
         model_type="gpt2",
         prefix="transformer.",
         allowed={
