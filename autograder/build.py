@@ -9,10 +9,22 @@ are copied from the package's text, which is parsed and never imported. The dire
     # %% test="heads:values" points=6 training=true              exercise "heads", one of its tests
     # %% locked="setup"                                          students may read it, not change it
     # %% [markdown] question="why-scale" points=0                free text, graded by hand
+    # %% cage=true                                                where students' code is graded, see below
 
 ``hide`` lists, separated by commas, ``body`` (of the function, or of each method), names of methods, and ``#name`` for
 the lines between ``# region: name`` and ``# endregion``. A question's text is the model answer: students get an empty
-place instead. Whatever cannot become a sound lab is refused in one line: the file, the line, what was expected.
+place instead.
+
+``cage`` makes no cell. Its code assigns literals, which the notebook's metadata carry under ``lecturekit``::
+
+    allows = ["transformers"]                         packages of ``MASKED`` that are there all the same
+    lacks = ["lecturekit.layers:attention"]           blank there, like the definitions that the lab asks for
+    needs = ["lecturekit.data"]                       modules that are there although no locked cell imports them
+    forbids = {"heads, attention": ["torch.nn.MultiheadAttention"], "*": ["torch.nn.Transformer*"]}
+
+The last are torch's own ways of doing the whole of an exercise, by exercise; see ``autograder.shortcuts``.
+
+Whatever cannot become a sound lab is refused in one line: the file, the line, what was expected.
 """
 
 from __future__ import annotations
@@ -26,13 +38,15 @@ import symtable
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import nbformat
 from nbformat import NotebookNode
 
 from autograder import lint
-from autograder.definitions import MARK, Wrong, copy_definition, free_names
+from autograder.definitions import MARK, Wrong, copy_definition, free_names, without
+from autograder.intake import MASKED
 
 ROOT = Path(__file__).resolve().parents[1]
 FULL_MARKS = 100
@@ -55,8 +69,11 @@ DIRECTIVES = {
     "given": (("code",), {"given": str}),
     "locked": (("code", "markdown"), {"locked": str}),
     "question": (("markdown",), {"question": str, "points": NUMBER}),
+    "cage": (("code",), {"cage": bool}),
 }
 OPTIONAL = ("training",)
+CAGE = {"allows": list, "lacks": list, "needs": list, "forbids": dict}
+SHORTCUT = re.compile(r"torch(\.\w+)+\*?")
 SPELLED = {str: "a text in quotes", NUMBER: "a number from 0 to 100", bool: "true or false"}
 
 
@@ -284,6 +301,9 @@ class _Reader:
         self.exercise = ""  # whose tests may still go on
         self.points: dict[str, float] = {}  # by exercise and by question
         self.graded_line = 1
+        self.asks: dict[str, str] = {}  # "module:name" -> what is hidden of it
+        self.caged: dict[str, Any] = {}  # what `cage` says
+        self.cage_line = 0
 
     def read(self, cell: _Cell) -> None:
         self.line = cell.line
@@ -308,9 +328,55 @@ class _Reader:
         if not math.isclose(total, FULL_MARKS):
             parts = ", ".join(f"{name} {points:g}" for name, points in self.points.items())
             raise Wrong(f"points add up to {total:g} ({parts}); expected {FULL_MARKS}", self.graded_line)
-        notebook = nbformat.v4.new_notebook(cells=self.cells, metadata=PYTHON)
+        notebook = nbformat.v4.new_notebook(cells=self.cells, metadata=PYTHON | {"lecturekit": self.about()})
         nbformat.validate(notebook)
         return notebook
+
+    def about(self) -> dict[str, object]:
+        """What the notebook's metadata say of the lab: what it asks for, and what is not there where it is graded."""
+        exercises = [cell.metadata.lecturekit.exercise for cell in self.cells if "lecturekit" in cell.metadata]
+        forbidden: dict[str, list[str]] = {name: [] for name in exercises}
+        for key, shortcuts in self.caged.get("forbids", {}).items():
+            for name in exercises if key == "*" else map(str.strip, key.split(",")):
+                if name not in forbidden:
+                    known = ", ".join(forbidden)
+                    raise Wrong(f"forbids[{key!r}]; expected '*' or exercises, of: {known}", self.cage_line)
+                forbidden[name] += [shortcut for shortcut in shortcuts if shortcut not in forbidden[name]]
+        lists = {key: self.caged.get(key, []) for key in ("allows", "lacks", "needs")}
+        return {"asks": self.asks, **lists, "forbidden": {name: names for name, names in forbidden.items() if names}}
+
+    def cage(self, cell: _Cell) -> None:
+        if self.cage_line:
+            raise Wrong(f"a second cage beside that of line {self.cage_line}; expected one")
+        self.cage_line = cell.line
+        try:
+            for node in ast.parse(cell.source).body:
+                self.caged[node.targets[0].id] = ast.literal_eval(node.value)
+        except (SyntaxError, AttributeError, ValueError):
+            raise Wrong(f"cannot read the cage; expected {', '.join(CAGE)} = literals", cell.first) from None
+        for key, value in self.caged.items():
+            values = [*value.values()] if key == "forbids" and isinstance(value, dict) else [value]
+            lists = all(isinstance(part, list) and all(isinstance(text, str) for text in part) for part in values)
+            if not (lists and isinstance(value, CAGE.get(key, ()))):
+                raise Wrong(f"{key} = {value!r:.80}; expected {', '.join(CAGE)} with lists of texts", cell.first)
+            for text in (text for part in values for text in part):
+                self.check_caged(key, text)
+
+    def check_caged(self, key: str, text: str) -> None:
+        if key == "allows" and text not in MASKED:
+            raise Wrong(f"allows {text!r}; expected one of those that are masked otherwise: {', '.join(MASKED)}")
+        if key == "forbids" and not SHORTCUT.fullmatch(text):
+            raise Wrong(f"forbids {text!r}; expected a name such as torch.nn.LayerNorm or torch.nn.Transformer*")
+        if key in ("lacks", "needs"):
+            module, colon, name = text.partition(":")
+            if bool(colon) != (key == "lacks"):
+                raise Wrong(f"{key} {text!r}; expected {'package.module:name' if key == 'lacks' else 'package.module'}")
+            without(module, self.root, {name: "body"} if name else {})
+
+    def expect_empty(self, cell: _Cell) -> None:
+        if cell.source:
+            first = cell.source.split("\n")[0]
+            raise Wrong(f"{first!r} under the directive; expected an empty cell, without even a comment", cell.first)
 
     def plain(self, cell: _Cell) -> None:
         if cell.type == "code":
@@ -329,15 +395,14 @@ class _Reader:
 
     def solution(self, cell: _Cell) -> None:
         self.copy(cell, cell.given["solution"], hide=cell.given["hide"], solution=True)
+        self.asks[cell.given["solution"]] = cell.given["hide"]
         self.untested.append((self.cells[-1], cell.line))
 
     def given(self, cell: _Cell) -> None:
         self.copy(cell, cell.given["given"], locked=True)
 
     def copy(self, cell: _Cell, reference: str, hide: str | None = None, **nbgrader: object) -> None:
-        if cell.source:
-            first = cell.source.split("\n")[0]
-            raise Wrong(f"{first!r} under the directive; expected an empty cell, without even a comment", cell.first)
+        self.expect_empty(cell)
         name = reference.partition(":")[2]
         source = copy_definition(reference, self.root, hide)
         if unbound := sorted(free_names(source, self.lazy) - self.bound):

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -105,35 +105,164 @@ def build_one(name: str, root: Path, check: bool) -> list[str]:
         ]
 
 
-@app.command()
-def grade(
-    lab: Annotated[str, typer.Argument(help="the lab, such as lab03")],
-    root: Annotated[Path, typer.Option(help="the folder of the course")] = Path(),
-    submissions: Annotated[Path | None, typer.Option(help="where they lie; by default in ROOT/submitted")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="submissions at a time; by default one a processor")] = None,
-    cell_seconds: Annotated[float, typer.Option(min=0.1, help="the most that a cell may take")] = 30,
-    memory_gb: Annotated[float, typer.Option(min=0.1, help="the most memory that a submission may take")] = 4,
-    db: Annotated[str | None, typer.Option(help="the gradebook's URL; by default the course's own")] = None,
-    verbose: Annotated[bool, typer.Option(help="show each submission's seconds and megabytes")] = False,
-) -> None:
-    """Grade every submission of LAB, and write gradebook, feedback pages and a table."""
-    from autograder import grade as grader  # imported here, since `--help` shouldn't wait for nbgrader
+LAB = Annotated[str, typer.Argument(help="the lab, such as lab03")]
+ROOT_OPTION = Annotated[Path, typer.Option(help="the folder of the course")]
+SUBMISSIONS = Annotated[Path | None, typer.Option(help="where they lie; by default in ROOT/submitted")]
+WORKERS = Annotated[int | None, typer.Option(min=1, help="submissions at a time; by default as cores and memory allow")]
+SCHEDULER = Annotated[str | None, typer.Option(help="a Dask cluster's scheduler, such as tcp://host:8786")]
+CELL_SECONDS = Annotated[float, typer.Option(min=0.1, help="the most that a cell may take")]
+MEMORY_GB = Annotated[float, typer.Option(min=0.1, help="the most memory that a submission may take")]
+DB = Annotated[
+    str | None,
+    typer.Option(help="the gradebook's URL, such as postgresql+psycopg://host/name; by default the course's own"),
+]
+NO_CAGE = Annotated[bool, typer.Option("--no-cage", help="run students' code without a cage; every row will say so")]
+
+
+def how_to(workers: int | None, scheduler: str | None, cell_seconds: float, memory_gb: float, no_cage: bool) -> Any:
+    """The options on how to run, as the grader takes them."""
+    from autograder.grade import How
     from autograder.runner import Limits
 
-    console = Console()
+    if workers and scheduler:
+        fail(f"--workers {workers} and --scheduler {scheduler}: expected one of them, a cluster has its own workers")
     limits = Limits(cell_seconds=cell_seconds, training_seconds=max(180, cell_seconds), memory_gb=memory_gb)
-    with bar(console, f"grading {lab}") as advance:
+    return How(workers, scheduler, limits, caged=not no_cage)
+
+
+@app.command(epilog="Example: autograder grade lab03 --workers 4")
+def grade(
+    lab: LAB,
+    root: ROOT_OPTION = Path(),
+    submissions: SUBMISSIONS = None,
+    workers: WORKERS = None,
+    scheduler: SCHEDULER = None,
+    cell_seconds: CELL_SECONDS = 30,
+    memory_gb: MEMORY_GB = 4,
+    db: DB = None,
+    no_cage: NO_CAGE = False,
+    verbose: Annotated[bool, typer.Option(help="show each submission's seconds and megabytes")] = False,
+) -> None:
+    """Grade what is new among the submissions of LAB, and write gradebook, feedback pages and a table.
+
+    A run that was broken off is finished by the next one. To grade again what is graded: `autograder regrade`.
+    """
+    from autograder import grade as grader  # imported here, since `--help` shouldn't wait for nbgrader
+    from autograder import report
+
+    console = Console()
+    how = how_to(workers, scheduler, cell_seconds, memory_gb, no_cage)
+    with report.live(console) as watch:
         try:
-            handed_in = submissions or root / "submitted"
-            results = grader.grade(lab, root, handed_in, jobs=jobs, limits=limits, db_url=db, progress=advance)
+            results = grader.grade(lab, root, submissions or root / "submitted", how, db, watch)
         except ValueError as error:
             fail(error)
-    console.print(grader.table(results, verbose))
+    console.print(report.table(results, verbose))
+    if rows := report.needs(results):
+        console.print(report.needs_table(rows))
+    if not all(result.caged for result in results):
+        console.print(f"[bold]{report.UNCAGED}[/bold]")
     console.print(
         f"{len(results)} submissions; feedback lies in {root / 'feedback'}, marks in {root / f'grades-{lab}.csv'}"
     )
     if any(result.status == "failed" for result in results):
         typer.echo("autograder: some submissions were not graded, for the reasons above", err=True)
+        raise typer.Exit(1)
+
+
+@app.command(epilog='Example: autograder regrade lab03 --exercise attention --why "the mask test was wrong"')
+def regrade(
+    lab: LAB,
+    root: ROOT_OPTION = Path(),
+    submissions: SUBMISSIONS = None,
+    student: Annotated[str | None, typer.Option(help="this one alone")] = None,
+    exercise: Annotated[str | None, typer.Option(help="this one alone; the others' points stay")] = None,
+    why: Annotated[str, typer.Option(help="the reason, for the trail")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="write without asking")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show the difference and write nothing")] = False,
+    workers: WORKERS = None,
+    scheduler: SCHEDULER = None,
+    cell_seconds: CELL_SECONDS = 30,
+    memory_gb: MEMORY_GB = 4,
+    db: DB = None,
+    no_cage: NO_CAGE = False,
+) -> None:
+    """Grade again, show what would change, and write it if you say yes.
+
+    Marks that a human gave, extra credit and comments stay. Earlier attempts are kept.
+    """
+    from autograder import grade as grader
+    from autograder import report
+
+    console = Console()
+    how = how_to(workers, scheduler, cell_seconds, memory_gb, no_cage)
+    written: list[bool] = []
+    broken: list[Any] = []
+    with report.live(console) as watch:
+
+        def confirm(changes: list, failed: list) -> bool:
+            watch(None)
+            broken.extend(failed)
+            console.print(report.changes_table(changes))
+            if failed:
+                console.print(report.needs_table(report.needs(failed)))
+            asked = not (yes or dry_run) and console.is_terminal
+            written.append(not dry_run and (yes or (asked and typer.confirm("Write this?"))))
+            return written[0]
+
+        try:
+            handed_in = submissions or root / "submitted"
+            grader.regrade(lab, root, handed_in, confirm, student, exercise, why, how, db, watch)
+        except ValueError as error:
+            fail(error)
+    console.print("written" if written[0] else "nothing was written; to write it, say --yes")
+    if broken:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: autograder trail lab03 anna")
+def trail(
+    lab: LAB,
+    student: Annotated[str | None, typer.Argument(help="by default all")] = None,
+    root: ROOT_OPTION = Path(),
+    db: DB = None,
+) -> None:
+    """Show what changed a mark or a comment of LAB, when, why and who; it changes nothing."""
+    from autograder import gradebook, report
+
+    try:
+        with gradebook.Book(gradebook.course(root, lab, db), create=False) as book:
+            Console().print(report.trail_table(list(book.jobs.trail(student))))
+    except ValueError as error:
+        fail(error)
+
+
+@app.command(epilog="Example: autograder replay lab03 anna --attempt 2")
+def replay(
+    lab: LAB,
+    student: Annotated[str, typer.Argument(help="whose attempt")],
+    attempt: Annotated[int | None, typer.Option(min=1, help="by default the last one")] = None,
+    root: ROOT_OPTION = Path(),
+    cell_seconds: CELL_SECONDS = 30,
+    memory_gb: MEMORY_GB = 4,
+    db: DB = None,
+    no_cage: NO_CAGE = False,
+) -> None:
+    """Run an attempt once more, with what was handed in and tested then, and compare; it changes nothing."""
+    from autograder import grade as grader
+    from autograder import report
+
+    how = how_to(None, None, cell_seconds, memory_gb, no_cage)
+    try:
+        job, tests = grader.replay(lab, root, student, attempt, how, db)
+    except ValueError as error:
+        fail(error)
+    console = Console()
+    console.print(report.replay_table(tests))
+    differ = sum(test.then != test.now for test in tests)
+    verdict = f"{differ} of {len(tests)} tests went another way" if differ else f"all {len(tests)} tests as then"
+    console.print(f"attempt {job.attempt} of {student}, {job.finished:%Y-%m-%d %H:%M} UTC: {verdict}", markup=False)
+    if differ:
         raise typer.Exit(1)
 
 
@@ -144,8 +273,9 @@ def demo(
 ) -> None:
     """Build lab 3, grade a sample class on it, and show the gradebook."""
     from autograder import grade as grader
-    from autograder import sample
+    from autograder import report, sample
     from autograder.build import ROOT
+    from autograder.cage import why_not
     from autograder.runner import Limits
 
     console = Console()
@@ -156,13 +286,13 @@ def demo(
     into.mkdir(parents=True)
     (into / MARK).write_text("Made by `make demo`, and made anew by the next one.\n", encoding="utf-8")
     students = sample.write_class(into)
-    console.print(
-        f"{into / 'submitted'}: a class of {len(students)}. It is the project's own code, so no cage is needed."
-    )
-    limits = Limits(cell_seconds=sample.CELL_SECONDS)
-    with bar(console, f"grading {sample.LAB}") as advance:
-        results = grader.grade(sample.LAB, into, into / "submitted", limits=limits, progress=advance)
-    console.print(grader.table(results))
+    console.print(f"{into / 'submitted'}: a class of {len(students)}")
+    if missing := why_not():
+        console.print(f"{missing}. The class is the project's own code, so it is graded without.")
+    how = grader.How(limits=Limits(cell_seconds=sample.CELL_SECONDS), caged=not missing)
+    with report.live(console) as watch:
+        results = grader.grade(sample.LAB, into, into / "submitted", how, watch=watch)
+    console.print(report.table(results))
     if picture:
         draw(results, picture)
     page = into / "feedback" / "mistake-mask" / sample.LAB / f"{sample.LAB}.html"
@@ -174,12 +304,22 @@ def draw(results: list, path: Path) -> None:
     """The gradebook as an SVG that fetches nothing: its fonts are the reader's own."""
     from rich.terminal_theme import DIMMED_MONOKAI
 
-    from autograder.grade import table
+    from autograder.report import table
 
     paper = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     paper.print(table(results))
     svg = paper.export_svg(title="make demo", theme=DIMMED_MONOKAI, unique_id="gradebook")
     path.write_text(re.sub(r" *@font-face \{.*?\}\n", "", svg, flags=re.DOTALL), encoding="utf-8")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine can isolate and what it can't, and what to do about it."""
+    from autograder.doctor import report
+
+    text, well = report()
+    typer.echo(text)
+    raise typer.Exit(0 if well else 1)
 
 
 @app.command()

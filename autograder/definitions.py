@@ -8,7 +8,7 @@ import io
 import re
 import symtable
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 BEGIN_SOLUTION, END_SOLUTION = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -32,10 +32,7 @@ def copy_definition(reference: str, root: Path, hide: str | None = None) -> str:
     """The source of ``module:name``, with nbgrader's marks around what ``hide`` names, if anything is hidden."""
     module, _, name = reference.partition(":")
     file = _Module(module, root)
-    objects = {node.name: node for node in file.tree.body if isinstance(node, (*FUNCTIONS, ast.ClassDef))}
-    if name not in objects:
-        raise Wrong(f"no object {name!r} in {file.shown}; expected one of: {', '.join(objects)}")
-    node = objects[name]
+    node = file.definition(name)
     if hide is not None and not ast.get_docstring(node):
         raise Wrong(f"{name} in {file.shown} has no docstring; expected one: it is the students' contract")
     first, last = _first_line(node), file.trailing(node.end_lineno, 1)
@@ -62,6 +59,26 @@ def copy_definition(reference: str, root: Path, hide: str | None = None) -> str:
     return source
 
 
+def without(module: str, root: Path, hidden: Mapping[str, str]) -> str:
+    """The text of a module in which ``raise NotImplementedError`` stands for what is hidden of its definitions.
+
+    ``hidden`` maps a definition's name to what ``hide`` says in a lab's text. Docstrings stay: they are the contract.
+    """
+    file = _Module(module, root)
+    lines: list[str | None] = list(file.lines)
+    for name, hide in hidden.items():
+        node = file.definition(name)
+        regions = file.regions(name, _first_line(node), file.trailing(node.end_lineno, 1))
+        for first, last, indent in file.hidden(node, hide, regions):
+            lines[first : last + 1] = [f"{indent}raise NotImplementedError", *[None] * (last - first)]
+    text = "\n".join(line for line in lines[1:] if line is not None)
+    try:
+        ast.parse(text)
+    except SyntaxError as error:
+        raise Wrong(f"with its bodies hidden, {file.shown} is not Python: {error.msg}; expected statements") from None
+    return text
+
+
 class _Module:
     """A module's text and tree; lines count from 1, as the tree's do."""
 
@@ -82,6 +99,12 @@ class _Module:
         tokens = tokenize.generate_tokens(io.StringIO(text).readline)
         comments = [token for token in tokens if token.type == tokenize.COMMENT]
         self.comments = {t.start[0]: t.string for t in comments if not t.line[: t.start[1]].strip()}
+
+    def definition(self, name: str) -> Function | ast.ClassDef:
+        objects = {node.name: node for node in self.tree.body if isinstance(node, (*FUNCTIONS, ast.ClassDef))}
+        if name not in objects:
+            raise Wrong(f"no object {name!r} in {self.shown}; expected one of: {', '.join(objects)}")
+        return objects[name]
 
     def indent(self, line: int) -> str:
         return self.lines[line][: len(self.lines[line]) - len(self.lines[line].lstrip())]

@@ -17,12 +17,17 @@ from nbgrader import api
 from nbgrader.converters import GenerateAssignment
 from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
+from sqlalchemy import inspect, make_url, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from traitlets.config import Config, PyFileConfigLoader
 
 from autograder.intake import BuiltLab, added_after, grade_id, role
+from autograder.jobs import ASIDE, DONE, Job, Jobs, packed_run, told
 from autograder.result import Result
 from autograder.runner import Outcome
+
+GRADER = "autograder"
+FIRST = ("first graded", "the submission or its tests changed")  # why a mark changes that nobody asked to change
 
 
 def course(root: Path, lab: str, db_url: str | None = None) -> CourseDirectory:
@@ -65,6 +70,7 @@ def prepare(directory: CourseDirectory) -> None:
     with tempfile.TemporaryDirectory(prefix="lecturekit-") as release, scripts_on_path():
         config = directory.config.copy()
         config.CourseDirectory.release_directory = release
+        config.CourseDirectory.db_url = patient(directory.db_url)
         converter = GenerateAssignment(coursedir=CourseDirectory(config=config), config=config)
         converter.force = True
         converter.log = logging.Logger("nbgrader")
@@ -72,8 +78,12 @@ def prepare(directory: CourseDirectory) -> None:
         try:
             converter.start()
         except (NbGraderException, RuntimeError, SQLAlchemyError) as error:
-            lab, reason = directory.assignment_id, said.reason or str(error).splitlines()[0]
-            raise ValueError(f"the gradebook {directory.db_url} can't take {lab}: {reason}") from error
+            raise unusable(directory, said.reason or str(error).splitlines()[0]) from error
+
+
+def unusable(directory: CourseDirectory, reason: str) -> ValueError:
+    """What to raise where the gradebook can't be opened or written."""
+    return ValueError(f"the gradebook {shown(directory.db_url)} can't take {directory.assignment_id}: {reason}")
 
 
 class Said(logging.Handler):
@@ -87,12 +97,45 @@ class Said(logging.Handler):
             self.reason = lines[-1]
 
 
-class Book:
-    """An open gradebook that knows the lab."""
+PATIENCE = 120.0  # seconds to wait for a database that another program has locked
 
-    def __init__(self, directory: CourseDirectory):
-        with scripts_on_path():
-            self.book = api.Gradebook(directory.db_url, directory.course_id)
+
+def patient(db_url: str, seconds: float = PATIENCE) -> str:
+    """The URL with that much patience; SQLite's own is five seconds, PostgreSQL waits anyway."""
+    url = make_url(db_url)
+    if url.get_backend_name() == "sqlite" and "timeout" not in url.query:
+        url = url.update_query_dict({"timeout": f"{seconds:g}"})
+    return url.render_as_string(hide_password=False)
+
+
+def shown(db_url: str) -> str:
+    """The URL without its password."""
+    try:
+        return make_url(db_url).render_as_string(hide_password=True)
+    except SQLAlchemyError:
+        return db_url
+
+
+class Book:
+    """An open gradebook that knows the lab, with its job table.
+
+    Raises:
+        ValueError: it can't be opened.
+    """
+
+    def __init__(self, directory: CourseDirectory, patience: float = PATIENCE, create: bool = True):
+        self.directory = directory
+        try:
+            url = make_url(directory.db_url)
+            if not create and url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+                raise ValueError(f"no gradebook {shown(directory.db_url)}: expected one that `autograder grade` made")
+            with scripts_on_path():
+                self.book = api.Gradebook(patient(directory.db_url, patience), directory.course_id)
+            self.db = self.book.db
+            self._repair()
+            self.jobs = Jobs(self.db, directory.assignment_id)
+        except (ImportError, SQLAlchemyError) as error:
+            raise unusable(directory, str(error).splitlines()[0]) from error
 
     def __enter__(self) -> "Book":
         return self
@@ -100,26 +143,114 @@ class Book:
     def __exit__(self, *error: object) -> None:
         self.book.close()
 
-    def record(self, result: Result) -> None:
-        """Write a submission's marks and comments in one transaction, in place of those it had.
+    def _repair(self) -> None:
+        """Finish a fresh gradebook that was killed between nbgrader's tables and the note of their version, and give a
+        course without a name the row that nbgrader leaves out: SQLite doesn't miss it, PostgreSQL does."""
+        if not inspect(self.book.engine).has_table("alembic_version"):
+            self.db.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+        if self.db.execute(text("SELECT count(*) FROM alembic_version")).scalar() == 0:
+            with scripts_on_path():
+                version = api.get_alembic_version()
+            self.db.execute(text("INSERT INTO alembic_version (version_num) VALUES (:v)"), {"v": version})
+        if self.db.get(api.Course, self.directory.course_id) is None:
+            self.db.add(api.Course(id=self.directory.course_id))
+        self.db.commit()
+
+    def prepare(self, version: str) -> None:
+        """Tell nbgrader's tables the lab's cells, unless they know this very version.
+
+        Raises:
+            ValueError: as `prepare`.
+        """
+        name = f"prepared {self.directory.assignment_id}"
+        if self.jobs.setting(name) != version or not self._knows():
+            self.db.rollback()
+            prepare(self.directory)
+            self.jobs.set(name, version)
+        self.db.commit()
+
+    def _knows(self) -> bool:
+        lab = self.directory.assignment_id
+        known = self.db.query(api.Notebook).join(api.Assignment).filter(api.Assignment.name == lab)
+        return known.filter(api.Notebook.name == lab).first() is not None
+
+    def record(self, result: Result, job: Job | None = None) -> None:
+        """Write a submission's marks and comments, their trail and its job's state in one transaction.
 
         What a human wrote (marks, extra credit, comments) stays, and a cell with such a mark waits for them again.
+
+        Raises:
+            SQLAlchemyError: the database can't take it; then nothing is written.
         """
-        db = self.book.db
         try:
-            notebook = self._notebook(result)
-            scores = {test.id: test.score for exercise in result.exercises for test in exercise.tests}
-            scores |= {answer.id: None if answer.written else 0.0 for answer in result.answers}
-            for grade in notebook.grades:
-                grade.auto_score = scores.get(grade.cell.name, 0.0)
-                grade.needs_manual_grade = grade.auto_score is None or grade.manual_score is not None
-            comments = comments_of(result)
-            for comment in notebook.comments:
-                comment.auto_comment = comments.get(comment.cell.name)
-            db.commit()
+            self._record(result, job)
+            if job:
+                self.jobs.finish(job, ASIDE if result.status == "aside" else DONE, result.reason)
+                job.score, job.max_score, job.caged = result.score, result.max_score, result.caged
+                job.run = packed_run(result.run)
+            self.db.commit()
         except BaseException:
-            db.rollback()
+            self.db.rollback()
             raise
+
+    def _record(self, result: Result, job: Job | None) -> None:
+        notebook = self._notebook(result)
+        scores = {test.id: test.score for exercise in result.exercises for test in exercise.tests}
+        scores |= {answer.id: None if answer.written else 0.0 for answer in result.answers}
+        about = {"who": job.who, "why": job.why or FIRST[job.attempt > 1]} if job else {"who": GRADER, "why": FIRST[0]}
+        for grade in notebook.grades:
+            before, after = grade.auto_score, scores.get(grade.cell.name, 0.0)
+            if told(before) != told(after):
+                self.jobs.note(job, result.student, grade.cell.name, "auto", before, after, **about)
+            grade.auto_score = after
+            grade.needs_manual_grade = after is None or grade.manual_score is not None
+        comments = comments_of(result)
+        for comment in notebook.comments:
+            comment.auto_comment = comments.get(comment.cell.name)
+
+    def note_changes(self) -> int:
+        """Put into the trail what was changed in nbgrader's tables since the last run, by a human in Formgrader or by
+        another program; how many. Commits."""
+        known, count = self.jobs.known(), 0
+        for student, cell, values in self._found():
+            for what, value in values.items():
+                before = known.get((student, cell, what))
+                if told(value) != before:
+                    who = "another program" if what == "auto" else "a human"
+                    about = {"who": who, "why": "found in the gradebook"}
+                    self.jobs.note(None, student, cell, what, before, value, **about)
+                    count += 1
+        self.db.commit()
+        return count
+
+    def _found(self) -> Iterator[tuple[str, str, dict[str, float | str | None]]]:
+        """Student, cell and what stands there: each mark, then each comment of a human."""
+        marks = {"auto": api.Grade.auto_score, "manual": api.Grade.manual_score, "extra": api.Grade.extra_credit}
+        for table, columns in ((api.Grade, marks), (api.Comment, {"comment": api.Comment.manual_comment})):
+            query = (
+                select(api.SubmittedAssignment.student_id, api.BaseCell.name, *columns.values())
+                .select_from(table)
+                .join(api.BaseCell, table.cell_id == api.BaseCell.id)
+                .join(api.SubmittedNotebook, table.notebook_id == api.SubmittedNotebook.id)
+                .join(api.SubmittedAssignment, api.SubmittedNotebook.assignment_id == api.SubmittedAssignment.id)
+                .join(api.Assignment, api.SubmittedAssignment.assignment_id == api.Assignment.id)
+                .where(api.Assignment.name == self.directory.assignment_id)
+                .order_by(api.SubmittedAssignment.student_id, api.BaseCell.name)
+            )
+            for student, cell, *values in self.db.execute(query).all():
+                yield student, cell, dict(zip(columns, values, strict=True))
+
+    def marks(self, student: str) -> dict[str, tuple[float | None, float | None, float | None]]:
+        """A student's marks by cell: automatic, by hand, extra."""
+        query = (
+            self.db.query(api.Grade)
+            .join(api.SubmittedNotebook, api.Grade.notebook_id == api.SubmittedNotebook.id)
+            .join(api.SubmittedAssignment, api.SubmittedNotebook.assignment_id == api.SubmittedAssignment.id)
+            .join(api.Assignment, api.SubmittedAssignment.assignment_id == api.Assignment.id)
+            .filter(api.Assignment.name == self.directory.assignment_id)
+            .filter(api.SubmittedAssignment.student_id == student)
+        )
+        return {grade.cell.name: (grade.auto_score, grade.manual_score, grade.extra_credit) for grade in query}
 
     def _notebook(self, result: Result) -> api.SubmittedNotebook:
         """The row of a submission's notebook, made with all that belongs to it where there is none."""
@@ -144,8 +275,8 @@ def comments_of(result: Result) -> dict[str, str]:
     """The comment for each cell beside which Formgrader shows one: the first of an exercise has what its tests said."""
     comments = {answer.id: "No response." for answer in result.answers if not answer.written}
     for exercise in result.exercises:
-        lines = [result.reason] if result.reason else [code.trouble for code in exercise.code]
-        for test in exercise.failed if not result.reason else []:
+        lines = [code.trouble for code in exercise.code] if result.judged else [result.reason]
+        for test in exercise.failed if result.judged else []:
             lines += [f"{test.id}: {test.outcome.message or test.outcome.kind}", test.outcome.hint]
         if exercise.code and any(lines):
             comments[exercise.code[0].id] = "\n".join(dict.fromkeys(filter(None, lines)))
@@ -195,13 +326,32 @@ def outputs_of(outcome: Outcome | None) -> list[NotebookNode]:
     return outputs
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a kill, a full disk or a power cut leaves the whole old one or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    if hasattr(os, "O_DIRECTORY"):
+        folder = os.open(path.parent, os.O_DIRECTORY)
+        try:
+            os.fsync(folder)  # the new name itself
+        finally:
+            os.close(folder)
+
+
 def write_autograded(lab: BuiltLab, result: Result, root: Path, submitted: Path) -> Path:
     """Write `autograded/<student>/<lab>/<lab>.ipynb`, with the time stamp that came with the submission."""
     folder = root / "autograded" / result.student / lab.name
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{lab.name}.ipynb"
-    path.unlink(missing_ok=True)  # stock nbgrader leaves it read-only
-    path.write_text(nbformat.writes(autograded(lab, result)) + "\n", encoding="utf-8", newline="\n")
+    write_whole(path, nbformat.writes(autograded(lab, result)) + "\n")
     stamp = submitted / result.student / lab.name / "timestamp.txt"
     if stamp.is_file() and not stamp.is_symlink():
         shutil.copyfile(stamp, folder / stamp.name)

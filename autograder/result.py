@@ -1,5 +1,7 @@
 """What a submission earned: its cells' outcomes, sorted by exercise. A mark needs a positive verdict."""
 
+import builtins
+import dataclasses
 import re
 from dataclasses import dataclass, field
 
@@ -94,7 +96,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Result:
-    """A submission's marks; `status` is "graded", "refused" (it has a reason), or "failed" (the grader's own fault)."""
+    """A submission's marks.
+
+    `status` is "graded", "refused" (it has a reason), "aside" (marked as far as it got: a human must look at it), or
+    "failed" (the grader's own fault).
+    """
 
     submission: Submission
     status: str
@@ -103,6 +109,7 @@ class Result:
     answers: list[Answer]
     notes: list[str]
     run: Run = field(default_factory=Run, compare=False)
+    caged: bool = True  # no code of the student's ran outside a cage
 
     @property
     def student(self) -> str:
@@ -116,12 +123,35 @@ class Result:
     def max_score(self) -> float:
         return sum(exercise.max_score for exercise in self.exercises)
 
+    @property
+    def judged(self) -> bool:
+        """Whether its cells ran, so that each exercise has a reason of its own."""
+        return self.status in ("graded", "aside")
 
-def assess(lab: BuiltLab, submission: Submission, run: Run | None = None, failure: str = "") -> Result:
+    def slim(self) -> "Result":
+        """What a table needs of it, without texts: a class of thousands fits into memory."""
+        submission = dataclasses.replace(self.submission, solutions={}, added={}, answers={})
+        run = dataclasses.replace(self.run, outcomes={})
+        exercises = [
+            dataclasses.replace(
+                exercise,
+                code=[dataclasses.replace(code, source="") for code in exercise.code],
+                tests=[
+                    dataclasses.replace(test, outcome=dataclasses.replace(test.outcome, output=""))
+                    for test in exercise.tests
+                ],
+            )
+            for exercise in self.exercises
+        ]
+        return dataclasses.replace(self, submission=submission, run=run, exercises=exercises)
+
+
+def assess(lab: BuiltLab, submission: Submission, run: Run | None = None, failure: str = "", aside: str = "") -> Result:
     """Sort the outcomes of `run` by exercise; without one, all tests have 0 and the refusal or `failure` as reason."""
-    reason = submission.refusal or failure
-    status = "refused" if submission.refusal else "failed" if failure else "graded"
     run = run or Run()
+    aside = aside or run.aside
+    reason = submission.refusal or failure or aside
+    status = "refused" if submission.refusal else "failed" if failure else "aside" if aside else "graded"
     exercises: dict[str, Exercise] = {}
     heading = ""
     for cell in lab.source.cells:
@@ -146,6 +176,7 @@ def assess(lab: BuiltLab, submission: Submission, run: Run | None = None, failur
         answers=answers_of(lab, submission),
         notes=submission.notes + run_notes(lab, submission, run),
         run=run,
+        caged=run.caged,
     )
 
 
@@ -176,8 +207,27 @@ def run_notes(lab: BuiltLab, submission: Submission, run: Run) -> list[str]:
             notes.append(f"The lab's own cell `{id}` failed: {outcome.message}.")
         elif outcome.kind != "ran" and id in sources and sources[id] not in unchanged:
             place = f"after `{id.rpartition('+')[0]}`" if not id.startswith("+") else "at the top"
-            notes.append(f"A cell of your own {place} failed: {outcome.message}.")
+            guarded = outcome.kind == "error" and after_hidden(lab, id.rpartition("+")[0])
+            text = (raised(outcome.message) or "an exception") if guarded else outcome.message
+            notes.append(f"A cell of your own {place} failed: {text}.")
     if run.restarts:
         again = "again" if run.restarts == 1 else f"again {run.restarts} times"
         notes.append(f"The notebook was started {again}, without what had ended it before.")
     return notes
+
+
+def after_hidden(lab: BuiltLab, id: str) -> bool:
+    """Does a cell of this id, or one right behind it, run after a test with a hidden part, whose inputs it may know?"""
+    for cell in lab.source.cells:
+        if role(cell) == "test" and HIDDEN in cell.source:
+            return True
+        if grade_id(cell) == id:
+            return False
+    return False
+
+
+def raised(message: str) -> str:
+    """The builtin exception that a message begins with, or ""."""
+    name = re.match(r"\w*", message)[0]
+    kind = getattr(builtins, name, None) if name else None
+    return name if isinstance(kind, type) and issubclass(kind, BaseException) else ""

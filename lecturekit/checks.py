@@ -14,7 +14,8 @@ wall, where the student's code runs in one process and the test in another. So e
 
 Between them pass copies of plain data: None, bool, int, float, str, bytes, list, tuple, set, dict, tensors, dtypes and
 lecturekit's frozen configurations. Everything else stays on its side and is known on the other by a handle, `Yours`.
-`Here` is the backend for one process. A backend for two puts the same messages on a wire, as `pack` makes them.
+`Remote` is the near half of a backend, `Beside` the far one: messages that JSON and safetensors can hold pass between
+them. `Here` joins the two within one process; the grader puts a wire between them.
 
 A cell that begins with `%%check lab03 heads` (the first cell of a lab says `%load_ext lecturekit.checks`) is judged in
 that manner: names of its own, the student's by copy, random numbers apart from the student's, nothing on stderr.
@@ -26,7 +27,9 @@ of the mistakes that the lab knows (`hints/lab03.json`), and the hint of the mis
 import builtins
 import contextlib
 import dataclasses
+import hashlib
 import importlib
+import importlib.util
 import io
 import json
 import linecache
@@ -49,6 +52,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 DEPTH = 12  # how deeply plain data may be nested
+BYTES = 512 * 2**20  # of a tensor that is plain data: a student's `expand` makes any number of them from four
+ITEMS = 2**20  # of a list that is plain data
+KEPT = 100_000  # things that one test may hold by handle
+TEXT = 2000  # characters of a message that comes from a student's side
+DTYPES = {str(value).removeprefix("torch."): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
+PLAIN_DTYPES = {"bool", "bfloat16", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"}
+PLAIN_DTYPES |= {"float16", "float32", "float64", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"}
 WIDTH = 75  # columns of a message: nbgrader's Validate cuts longer lines and would show this file instead
 FEW = 12  # the most numbers that a message shows one by one
 HINTS = Path(__file__).parent / "hints"
@@ -106,7 +116,8 @@ def pack(value: Any, keep: Callable[[Any], int], tensors: dict[str, Tensor], dep
     Tensors are copied to `tensors`, detached and on the CPU; `keep(object)` gives the handle of all that isn't plain.
 
     Raises:
-        ValueError: lists within lists, more than `DEPTH` deep.
+        ValueError: lists within lists, more than `DEPTH` deep, one of more than `ITEMS`, or a tensor that isn't a dense
+            one of `BYTES` at most.
     """
     if depth > DEPTH:
         raise ValueError(f"a value is nested more than {DEPTH} deep")
@@ -116,19 +127,21 @@ def pack(value: Any, keep: Callable[[Any], int], tensors: dict[str, Tensor], dep
 
     if value is None or isinstance(value, bool):
         return value
-    for kind in (int, float, str):
+    for kind, exact in ((int, int.__int__), (float, float.__float__), (str, str.__str__)):
         if isinstance(value, kind):
-            return kind(value)
+            return exact(value)  # `int(value)` would ask a student's subclass
     if isinstance(value, Tensor):
-        name = str(len(tensors))
-        tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        return {"tensor": name}
+        found, name = copy_of(value), str(len(tensors))
+        tensors[name] = torch.view_as_real(found) if found.is_complex() else found
+        return {"complex" if found.is_complex() else "tensor": name}
     if isinstance(value, torch.dtype):
         return {"dtype": str(value).removeprefix("torch.")}
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
-        return inner(torch.as_tensor(value) if value.ndim else value.item())
+        return inner(torch.as_tensor(value.copy()) if value.ndim else value.item())
     if isinstance(value, bytes):
         return {"bytes": value.hex()}
+    if isinstance(value, dict | list | tuple | set | frozenset) and len(value) > ITEMS:
+        raise ValueError(f"{len(value)} items, at most {ITEMS} can cross")
     if isinstance(value, dict):  # Counter and defaultdict too
         return {"dict": [[inner(key), inner(item)] for key, item in value.items()]}
     for kind, tag in ((list, "list"), (tuple, "tuple"), ((set, frozenset), "set")):  # torch.Size and namedtuples too
@@ -140,47 +153,87 @@ def pack(value: Any, keep: Callable[[Any], int], tensors: dict[str, Tensor], dep
     return {"handle": keep(value)}
 
 
-def unpack(tree: Any, open_: Callable[[int], Any], tensors: dict[str, Tensor]) -> Any:
+def copy_of(value: Tensor) -> Tensor:
+    """A copy of a tensor of any subclass: torch's own class, detached, contiguous, on the CPU.
+
+    Raises:
+        ValueError: it isn't a dense one of numbers, or is larger than `BYTES`.
+    """
+    with torch._C.DisableTorchFunctionSubclass():  # nothing of a student's subclass runs or comes along
+        dtype = str(value.dtype).removeprefix("torch.")
+        dense = value.layout is torch.strided and not value.is_nested and value.device.type != "meta"
+        if not dense or not (dtype in PLAIN_DTYPES or dtype in ("complex64", "complex128")):
+            found = f"{value.layout}, {dtype} on {value.device.type}"
+            raise ValueError(f"expected a dense tensor of numbers, found {found}")
+        if (size := value.numel() * value.element_size()) > BYTES:
+            raise ValueError(f"a tensor of {size >> 20} MB, at most {BYTES >> 20} can cross")
+        bare = Tensor.detach(value).cpu().resolve_conj().resolve_neg()
+        found = bare.clone(memory_format=torch.contiguous_format)
+    if type(found) is not Tensor:
+        raise ValueError(f"a tensor of the class {type(value).__name__:.40} has no numbers of its own")
+    return found
+
+
+def unpack(tree: Any, open_: Callable[[int], Any], tensors: dict[str, Tensor], depth: int = 0) -> Any:
     """The value that `pack` packed, of exact builtin types only: no method of the sender's can run here.
+
+    Each tensor is taken out of `tensors`, so that none stands for two.
 
     Raises:
         ValueError: a tree that `pack` doesn't make.
+        TypeError: a set or dictionary of what can't be in one.
     """
-    if not isinstance(tree, dict):
+    if tree is None or isinstance(tree, bool | int | float | str):
         return tree
-    ((tag, body),) = tree.items()
+    if depth > DEPTH:
+        raise ValueError(f"a value is nested more than {DEPTH} deep")
 
     def inner(item: Any) -> Any:
-        return unpack(item, open_, tensors)
+        return unpack(item, open_, tensors, depth + 1)
 
-    match tag:
-        case "tensor":
-            return tensors[body]
-        case "handle":
-            return open_(int(body))
-        case "bytes":
+    ((tag, body),) = tree.items() if isinstance(tree, dict) and len(tree) == 1 else [("", None)]
+    match tag, body:
+        case "tensor", str() if body in tensors:
+            return tensors.pop(body)
+        case "complex", str() if body in tensors:
+            pairs = tensors.pop(body)
+            if pairs.dtype in (torch.float32, torch.float64) and pairs.shape[-1:] == (2,):
+                return torch.view_as_complex(pairs)
+        case "handle", int() if body >= 0 and body is not True and body is not False:
+            return open_(body)
+        case "bytes", str():
             return bytes.fromhex(body)
-        case "dict":
-            return {inner(key): inner(item) for key, item in body}
-        case "list":
+        case "dict", list() if all(isinstance(pair, list) and len(pair) == 2 for pair in body):
+            found = {inner(key): inner(item) for key, item in body}
+            if len(found) == len(body):
+                return found
+        case "list", list():
             return [inner(item) for item in body]
-        case "tuple":
+        case "tuple", list():
             return tuple(inner(item) for item in body)
-        case "set":
-            return {inner(item) for item in body}
-        case "dtype" if isinstance(getattr(torch, body, None), torch.dtype):
-            return getattr(torch, body)
-        case "config" if kind := configuration(*body[:2]):
-            return kind(**inner(body[2]))
-    raise ValueError(f"no plain data: {tree!r:.80}")
+        case "set", list():
+            items = {inner(item) for item in body}
+            if len(items) == len(body):
+                return items
+        case "dtype", str() if body in DTYPES:
+            return DTYPES[body]
+        case "config", [str(module), str(name), fields] if kind := configuration(module, name):
+            try:
+                return kind(**inner(fields))
+            except Exception as error:  # what a configuration makes of fields that it never had
+                raise ValueError(f"no plain data: {name} ({type(error).__name__}: {error!s:.200})") from None
+    raise ValueError(f"no plain data: {tag or type(tree).__name__!r:.80}")
 
 
 def configuration(module: str, name: str) -> type | None:
     """The frozen dataclass of that name in one of lecturekit's model files, if there is one."""
-    if not re.fullmatch(r"lecturekit\.models\.\w+", module):
+    if not re.fullmatch(r"lecturekit\.models\.\w+", str(module)):
         return None
-    found = getattr(importlib.import_module(module), name, None)
-    frozen = dataclasses.is_dataclass(found) and found.__dataclass_params__.frozen
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return None
+    frozen = isinstance(found, type) and dataclasses.is_dataclass(found) and found.__dataclass_params__.frozen
     return found if frozen else None
 
 
@@ -325,14 +378,22 @@ def formula(name: str, shape: tuple[int, ...]) -> Tensor:
 
 def kinds_of(error: BaseException) -> list[str]:
     """The names of the builtin exceptions that `error` is one of, nearest first."""
-    return [c.__name__ for c in type(error).__mro__ if getattr(builtins, c.__name__, None) is c]
+    return [c.__name__ for c in type(error).__mro__[:-1] if getattr(builtins, c.__name__, None) is c]
 
 
 def tell(error: BaseException) -> str:
     """The exception in one sentence, with the line of the student's code that it came from, if that can be told."""
-    text = f"{type(error).__name__}: {error}".strip(" :")[:300]
+    text = f"{type(error).__name__}: {words_of(error)}".strip(" :")[:300]
     name, line = theirs(error)
     return text + (f" (in {name}" if name else "") + (f", at `{line[:60]}`" if line else "") + (")" if name else "")
+
+
+def words_of(error: BaseException) -> str:
+    """An exception's own text, "" where a student's class won't give it."""
+    try:
+        return str.__str__(str(error))[:TEXT]
+    except Exception:
+        return ""
 
 
 def theirs(error: BaseException) -> tuple[str, str]:
@@ -381,38 +442,100 @@ class Direct:
         return answer(getattr(Far({}), op), args, kwargs)
 
 
-class Here:
-    """The wall within one process: copies of plain data in and out, handles for the rest, two random streams."""
+class Remote:
+    """The near half of a wall: what a test does to the student's things becomes a message, and its reply plain data.
 
-    def __init__(self, names: dict[str, Any]):
-        self.far, self.kept, self.random = Far(names), [], random_state_of(0)
+    `exchange(message, tensors)` carries both over and returns the reply's; nothing in a reply is trusted. Where there
+    is no reply any more it raises what isn't an `Exception`, so that no test takes it for one of the student's.
+    """
+
+    def __init__(self, exchange: Callable[[dict, dict[str, Tensor]], tuple[Any, dict[str, Tensor]]]):
+        self.exchange = exchange
 
     def do(self, op: str, *args: Any, **kwargs: Any) -> Any:
-        """Run one operation of `Far` beside the student's code and return a copy of what it returns."""
-        args, kwargs = self._across([list(args), kwargs], handle_of, self._open)
-        mine = random_state()
-        set_random_state(self.random)
-        try:
-            result = answer(getattr(self.far, op), args, kwargs)
-        finally:
-            self.random = random_state()
-            set_random_state(mine)
-        try:
-            return self._across(result, self._keep, lambda i: Yours(self, i))
-        except (TypeError, ValueError) as error:  # an object of theirs as a key, a list within itself
-            raise Wrong(f"what came back can't be read: {error}") from None
+        """Run one operation of `Far` beside the student's code and return a copy of what it returns.
 
-    def _across(self, value: Any, keep: Callable[[Any], int], open_: Callable[[int], Any]) -> Any:
+        Raises:
+            Wrong: of the kind that the student's code deserves, or because its reply can't be read.
+            TypeError: an argument is neither plain data nor the student's.
+        """
         tensors: dict[str, Tensor] = {}
-        return unpack(pack(value, keep, tensors), open_, tensors)
+        message = {"do": op, "with": pack([list(args), kwargs], handle_of, tensors)}
+        reply, tensors = self.exchange(message, tensors)
+        match reply:
+            case ["value", tree]:
+                try:
+                    value = unpack(tree, lambda i: Yours(self, i), tensors)
+                except Exception as error:
+                    raise Wrong(f"what came back can't be read: {error!s:.300}") from None
+                if not tensors:
+                    return value
+            case ["unread", str(text)]:
+                raise Wrong(f"what came back can't be read: {text:.300}")
+            case ["blank", str(text)]:
+                raise NotWritten(text[:TEXT])
+            case ["broke", list(kinds), str(text)] if kinds and all(map(builtin_exception, kinds)):
+                raise Broke(kinds, text[:TEXT])
+            case ["wrong", str(text)]:
+                raise Wrong(text[:TEXT])
+        raise Wrong("what came back can't be read: it is no reply to a test")
+
+
+def builtin_exception(name: Any) -> bool:
+    """Is this the name of one of Python's own exceptions?"""
+    found = getattr(builtins, name, None) if isinstance(name, str) else None
+    return isinstance(found, type) and issubclass(found, BaseException)
+
+
+class Beside:
+    """The far half of a wall: runs what the messages ask for, and keeps by handle what isn't plain."""
+
+    def __init__(self, names: dict[str, Any]):
+        self.far, self.kept = Far(names), []
+
+    def answer(self, message: dict, tensors: dict[str, Tensor]) -> tuple[list, dict[str, Tensor]]:
+        """The reply to one message, whatever the student's code does but end the process."""
+        args, kwargs = unpack(message["with"], self._open, tensors)
+        try:
+            result = answer(getattr(self.far, message["do"]), args, kwargs)
+        except NotWritten as error:
+            return ["blank", str(error)], {}
+        except Broke as error:
+            return ["broke", error.kinds, str(error)], {}
+        except Wrong as error:
+            return ["wrong", str(error)], {}
+        found: dict[str, Tensor] = {}
+        try:
+            return ["value", pack(result, self._keep, found)], found
+        except Exception as error:  # an object of theirs as a key, a list within itself, an iterator that raises
+            return ["unread", words_of(error)], {}
 
     def _keep(self, thing: Any) -> int:
+        if len(self.kept) >= KEPT:
+            raise ValueError(f"more than {KEPT} objects")
         self.kept.append(thing)
         return len(self.kept) - 1
 
     def _open(self, i: int) -> Any:
         thing = self.kept[i]
         return thing.value if isinstance(thing, Held) else thing
+
+
+class Here(Remote):
+    """The wall within one process, with two random streams: the test's, and that of the student's code."""
+
+    def __init__(self, names: dict[str, Any]):
+        super().__init__(self._exchange)
+        self.beside, self.random = Beside(names), random_state_of(0)
+
+    def _exchange(self, message: dict, tensors: dict[str, Tensor]) -> tuple[list, dict[str, Tensor]]:
+        mine = random_state()
+        set_random_state(self.random)
+        try:
+            return self.beside.answer(message, tensors)
+        finally:
+            self.random = random_state()
+            set_random_state(mine)
 
 
 def answer(f: Callable, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -694,6 +817,28 @@ def rate(hits: int, of: int, p: float, why: str = "") -> None:
         raise Wrong(told(f"a share of {p:.3f} ± {margin:.3f}", f"{hits / max(of, 1):.3f}", why))
 
 
+def ours(reference: str, *args: Any, **kwargs: Any) -> Any:
+    """A model of lecturekit's own on the judging side, in evaluation mode; the test's random numbers go on unmoved.
+
+    Args:
+        reference: such as "lecturekit.models.transformer:Transformer".
+
+    Raises:
+        ValueError: lecturekit has nothing of that name.
+    """
+    module, _, name = reference.partition(":")
+    known = re.fullmatch(r"lecturekit(\.\w+)+", module) and importlib.util.find_spec(module)
+    found = getattr(importlib.import_module(module), name, None) if known else None
+    if not callable(found):
+        raise ValueError(f"{reference!r}: expected a class of lecturekit, as in 'lecturekit.layers:LayerNorm'")
+    before = random_state()
+    try:
+        thing = found(*args, **kwargs)
+    finally:
+        set_random_state(before)
+    return thing.eval() if isinstance(thing, nn.Module) else thing
+
+
 def learns(
     model: Any,
     batches: list[tuple[Tensor, ...]],
@@ -703,6 +848,7 @@ def learns(
     loss: str = "cross_entropy",
     begin: int | None = None,
     pick: Any = None,
+    twin: nn.Module | None = None,
 ) -> None:
     """One Adam step a batch on the student's side, then unseen inputs are marked here, whole rows at a time.
 
@@ -712,22 +858,62 @@ def learns(
         held_out: inputs and, last, the answers [B, ...].
         begin: the token to begin with, for a model that is called as `model(source, target)` and answers a token at
             a time: the prefix grows by the best token each time (greedy decoding).
+        twin: what `ours` built. What the student's side answers might be made up, or worked out by rule. So the
+            weights that the training made are loaded into the twin, whose answers are marked, and the student's
+            model has to say the same as its twin.
     """
     _do("fit", model, batches, lr, loss, pick)
     *inputs, answers = held_out
-    if begin is None:
-        got = first(call(model, *inputs), pick).argmax(-1)
-    else:
-        got = torch.full((answers.size(0), 1), begin)
-        for _ in range(answers.size(1)):
-            best = first(call(model, *inputs, got), pick)[:, -1:].argmax(-1)
-            got = torch.cat([got, best], dim=1)
-        got = got[:, 1:]
+    if twin is not None:
+        load_twin(twin, state(model))
+        agree(model, twin, inputs if begin is None else [*inputs, begun(answers, begin)[:, :-1]], pick)
+    got = answered(model if twin is None else twin, inputs, answers, begin, pick)
     right = (got == answers).flatten(1).all(1) if answers.dim() > 1 else got == answers
     share = right.float().mean().item()
     if share < at_least:
         unseen = f"{len(right)} unseen inputs are answered right after {len(batches)} steps"
         raise Wrong(f"{share:.0%} of {unseen}, expected {at_least:.0%}")
+
+
+def begun(answers: Tensor, begin: int) -> Tensor:
+    """The answers [B, T] behind the token to begin with, [B, T + 1]."""
+    return torch.cat([torch.full_like(answers[:, :1], begin), answers], dim=1)
+
+
+@torch.no_grad()
+def answered(model: Any, inputs: list[Tensor], answers: Tensor, begin: int | None, pick: Any) -> Tensor:
+    """The best answers of a model: all at once, or a token at a time behind `begin`."""
+    if begin is None:
+        return first(call(model, *inputs), pick).argmax(-1)
+    got = torch.full((answers.size(0), 1), begin)
+    for _ in range(answers.size(1)):
+        best = first(call(model, *inputs, got), pick)[:, -1:].argmax(-1)
+        got = torch.cat([got, best], dim=1)
+    return got[:, 1:]
+
+
+def load_twin(twin: nn.Module, tensors: Any) -> None:
+    """Let a model of ours hold a student's tensors, which have to be those that it has, by name and shape."""
+    wanted = twin.state_dict()
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise Wrong("expected the tensors of your model by name, found something else in its state_dict")
+    for name, tensor in wanted.items():
+        if name not in tensors:
+            raise Wrong(f"your model has no tensor {name!r}, expected one of shape {tuple(tensor.shape)}")
+        if tensors[name].shape != tensor.shape:
+            raise Wrong(f"{name!r}: expected shape {tuple(tensor.shape)}, found {tuple(tensors[name].shape)}")
+        if tensors[name].is_floating_point() != tensor.is_floating_point():
+            raise Wrong(f"{name!r}: expected {tensor.dtype}, found {tensors[name].dtype}")
+    if unexpected := [name for name in tensors if name not in wanted]:
+        raise Wrong(f"your model has a tensor {str(unexpected[0])[:60]!r}, expected no more than {len(wanted)} others")
+    twin.load_state_dict(tensors)
+
+
+@torch.no_grad()
+def agree(model: Any, twin: nn.Module, inputs: list[Tensor], pick: Any) -> None:
+    """The student's model must say what its twin, a model of ours with the same weights, says."""
+    why = "lecturekit's own model, given the weights of yours, answers otherwise"
+    close(first(call(model, *inputs), pick), first(call(twin, *inputs), pick), tol=1e-3, why=why)
 
 
 def first(value: Any, pick: Any) -> Any:
@@ -760,6 +946,8 @@ def named(value: Any) -> str:
         if value.numel() <= FEW:
             return f"{value.tolist()!r} ({value.dtype})"
         return f"a tensor of shape {tuple(value.shape)} ({value.dtype})"
+    if isinstance(value, set) and value:  # Python's own order is another one on every run
+        return f"{{{', '.join(sorted(map(repr, value))):.88}}}"
     return "an object that is not plain data" if isinstance(value, Yours) else f"{value!r:.90}"
 
 
@@ -865,25 +1053,30 @@ def hint_for(lab: str, exercise: str, back: Any) -> str:
 
 
 # ---- judging a cell ------------------------------------------------------------------------------------------------
-def judge(source: str, back: Any, lab: str = "", exercise: str = "") -> Verdict:
+def judge(source: str, back: Any, lab: str = "", exercise: str = "", secret: str = "") -> Verdict:
     """Run a test cell against the names of `back` and say how it went; never raises for what a student wrote.
 
     The test's random numbers, and those that the student's code draws meanwhile, are the same on every run; the
-    generators are left as they were found.
+    generators are left as they were found. `secret` moves the test's alone: what the student's side is told says
+    nothing about them.
     """
     before = random_state()
     try:
-        seeds = zlib.crc32(f"{lab} {exercise}".encode())
-        set_random_state(random_state_of(seeds))
-        back.do("seed", seeds + 1)
+        set_random_state(random_state_of(digest_of("test", secret, lab, exercise)))
         return run(source, back, lab, exercise)
     finally:
         set_random_state(before)
 
 
+def digest_of(*words: str) -> int:
+    """A number that says nothing about the words that it is made of."""
+    return int.from_bytes(hashlib.sha256(json.dumps(words).encode()).digest()[:6], "big")
+
+
 def run(source: str, back: Any, lab: str, exercise: str) -> Verdict:
-    """`judge` within its streams of random numbers."""
+    """`judge` within its own random numbers."""
     try:
+        back.do("seed", digest_of("student", lab, exercise))
         with facing(back):
             exec(compile(source, "<test>", "exec"), Names(back))
         return Verdict("passed")

@@ -31,7 +31,31 @@
 # and what was found, and often *which* mistake it looks like. **Validate** runs all of them at once, in a fresh kernel.
 # Graders also run further checks, on fresh numbers. Add cells of your own wherever you like.
 #
+# PyTorch's ready-made answers (`nn.MultiheadAttention`, `F.scaled_dot_product_attention`, `nn.LayerNorm`,
+# `F.layer_norm`, `nn.Transformer` and its layers) earn nothing where you are asked to write them: compare yours with
+# them in cells of your own as often as you like. Validate does not look for them, graders do. The bodies that this lab
+# asks for are missing from the graders' copy of `lecturekit`.
+#
 # **Shapes.** B batch, T length (Tq queries, Tk keys where they differ), H heads, D width of the model, d = D / H.
+
+# %% cage=true
+lacks = [
+    "lecturekit.layers:attention",
+    "lecturekit.layers:fused_attention",
+    "lecturekit.models.transformer:decode_next",
+    "lecturekit.models.transformer:decode_layer",
+]
+forbids = {
+    "attention, heads": [
+        "torch.nn.MultiheadAttention",
+        "torch.nn.functional.multi_head_attention_forward",
+        "torch.nn.functional.scaled_dot_product_attention",
+        "torch.nn.attention.flex_attention.flex_attention",
+        "torch._native_multi_head_attention",
+    ],
+    "norm": ["torch.nn.LayerNorm", "torch.nn.functional.layer_norm", "torch.native_layer_norm"],
+    "*": ["torch.nn.Transformer*"],
+}
 
 # %% locked="setup"
 # %load_ext lecturekit.checks
@@ -586,8 +610,9 @@ check.pure(model.loss, source, target)
 # %% [markdown]
 # And now it learns: to write eight tokens in reverse. First three properties that every such model has: no token
 # changes what stands before it, padding changes nothing, and a gradient reaches every parameter. Then your model takes
-# a fixed number of steps, a new batch each, and answers, token by token, sequences that it has never seen. This takes
-# some five seconds.
+# a fixed number of steps, a new batch each. What it has learnt is in its weights: they are handed to lecturekit's own
+# `Transformer`, which has to say what your model says, and to answer, token by token, sequences that nobody has seen.
+# This takes some five seconds.
 
 # %% test="learning:training" points=4 training=true
 config = TransformerConfig(
@@ -601,8 +626,8 @@ config = TransformerConfig(
     label_smoothing=0.0,
 )
 model = check.new(Transformer, config)
-tokens = torch.randint(3, 13, (401, 64, 8))
-begin, end = torch.full((401, 64, 1), 1), torch.full((401, 64, 1), 2)
+tokens = torch.randint(3, 13, (402, 64, 8))
+begin, end = torch.full((402, 64, 1), 1), torch.full((402, 64, 1), 2)
 targets = torch.cat([begin, tokens.flip(-1), end], -1)
 batches = [(tokens[i], targets[i]) for i in range(400)]
 source, target = tokens[400, :4], targets[400, :4]
@@ -613,7 +638,9 @@ check.close(model.encode(padded)[0][:, :8], memory, why="padding behind a senten
 gradients = check.grads(model.loss, source, target, wrt=model)
 silent = [name for name in gradients if not torch.is_tensor(gradients[name])]
 check.equal(silent, [], why="a gradient reaches every parameter")
-check.learns(model, batches, (tokens[400], targets[400, :, 1:]), at_least=0.95, lr=3e-3, loss="loss", begin=1)
+twin = check.ours("lecturekit.models.transformer:Transformer", config)
+unseen = (tokens[401], targets[401, :, 1:])
+check.learns(model, batches, unseen, at_least=0.95, lr=3e-3, loss="loss", begin=1, twin=twin)
 
 # %% [markdown]
 # **To look at:** `model = train_reverser()` in a cell of your own trains such a model with your schedule and draws its

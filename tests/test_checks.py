@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import re
 import subprocess
 import sys
 from collections import Counter, OrderedDict, namedtuple
@@ -61,6 +62,31 @@ x = torch.randint(0, 5, (81, 32, 4))
 check.learns(check.new(Learner), [(x[i], (x[i] + 1) % 5) for i in range(80)], (x[80], (x[80] + 1) % 5), 0.95, lr=0.1)
 """
 
+# what the student's model does beside learning, judged by a model of ours with the weights that it learnt
+TWIN = """
+from lecturekit.layers import PositionwiseFeedForward
+class Learner(PositionwiseFeedForward):
+    def __init__(self):
+        super().__init__(5, 16)
+        %s
+    def forward(self, x):
+        %s
+    def state_dict(self, *args, **kwargs):
+        found = super().state_dict(*args, **kwargs)
+        %s
+        return found
+"""
+TWINS = """
+ids = torch.randint(0, 5, (121, 32, 4))
+x, answers = torch.nn.functional.one_hot(ids, 5).float(), (ids + 1) % 5
+batches = [(x[i], answers[i]) for i in range(120)]
+twin = check.ours("lecturekit.layers:PositionwiseFeedForward", 5, 16)
+check.learns(check.new(Learner), batches, (x[120], answers[120]), 0.95, lr=0.05, twin=twin)
+"""
+GOES_ON = "return super().forward(x)"
+BY_RULE = "return x.roll(1, -1) * 9 + 0 * super().forward(x)"
+OTHERWISE = "lecturekit's own model, given the weights of yours, answers otherwise"
+
 # what the student wrote, the test, the kind of the verdict, words of its message
 CASES = {
     "honest": (DOUBLE, "check.close(double(torch.ones(2)), torch.full((2,), 2.0))", "passed", ""),
@@ -93,6 +119,12 @@ CASES = {
         "check.equal(double(torch.arange(20)), torch.arange(20) * 2 + torch.eye(20).long()[7])",
         "wrong",
         "expected 15 at [7], found 14 (1 of 20 values differ)",
+    ),
+    "sets are told in order": (
+        "def f():\n    return {'d', 'c', 'b'}",
+        "check.equal(f(), {'c', 'a', 'b'})",
+        "wrong",
+        "expected {'a', 'b', 'c'}, found {'b', 'c', 'd'}",
     ),
     "a list for a tuple": ("def f():\n    return (1, [2, 3])", "check.close(f(), [1, (2, 3)])", "passed", ""),
     "one item short": ("def f():\n    return [1]", "check.close(f(), [1, 2])", "wrong", "expected 2 items, found 1"),
@@ -213,6 +245,56 @@ CASES = {
     "rate of none": ("", "check.rate(0, 0, 0.15)", "wrong", "a share of"),
     "learns": (LEARNER % "", LEARNS, "passed", ""),
     "learns nothing": (LEARNER % " * 0 + self.map.weight.sum()", LEARNS, "wrong", "unseen inputs are answered right"),
+    "a twin learns": (TWIN % ("pass", GOES_ON, "pass"), TWINS, "passed", ""),
+    "right by rule": (TWIN % ("pass", BY_RULE, "pass"), TWINS, "wrong", OTHERWISE),
+    "right by rule, learnt beside it": (
+        TWIN % ("pass", "y = super().forward(x)\n        return y if self.training else x.roll(1, -1) * 9", "pass"),
+        TWINS,
+        "wrong",
+        OTHERWISE,
+    ),
+    "a twin of untrained weights": (
+        TWIN % ("pass", GOES_ON.replace("(x)", "(x) * 1e-6"), "pass"),
+        TWINS.replace("0.05", "0.0"),
+        "wrong",
+        OTHERWISE,
+    ),
+    "nothing learnt": (
+        TWIN % ("pass", GOES_ON, "pass"),
+        TWINS.replace("0.05", "0.0"),
+        "wrong",
+        "unseen inputs are answered right after 120 steps, expected 95%",
+    ),
+    "weights that are not numbers": (
+        TWIN % ("pass", GOES_ON + " * float('nan')", "pass"),
+        TWINS,
+        "wrong",
+        "found nan",
+    ),
+    "a tensor missing": (
+        TWIN % ("pass", GOES_ON, "del found['linear1.bias']"),
+        TWINS,
+        "wrong",
+        "your model has no tensor 'linear1.bias', expected one of shape (16,)",
+    ),
+    "a tensor too many": (
+        TWIN % ("self.extra = nn.Parameter(torch.ones(2))", GOES_ON, "pass"),
+        TWINS,
+        "wrong",
+        "your model has a tensor 'extra', expected no more than 4 others",
+    ),
+    "a tensor of another shape": (
+        TWIN % ("self.linear2 = nn.Linear(16, 6)", GOES_ON, "pass"),
+        TWINS,
+        "wrong",
+        "'linear2.weight': expected shape (5, 16), found (6, 16)",
+    ),
+    "no tensors": (
+        TWIN % ("pass", GOES_ON, "return {'linear1.weight': 3}"),
+        TWINS,
+        "wrong",
+        "expected the tensors of your model by name",
+    ),
     "handles": (
         "class Cache:\n    def __init__(self): self.n = 0\ndef step(cache):\n    cache.n += 1\n    return cache.n, cache",
         "n, cache = step(Cache())\nn, cache = step(cache)\ncheck.equal(n, 2)\ncheck.equal(cache.n, 2)",
@@ -308,7 +390,7 @@ def test_two_streams_of_random_numbers() -> None:
     reveal = "def expected():\n    return torch.tensor({})\n"
     back = student("def f():\n    return 1\nseen = []\ndef see(x):\n    seen.append(x)\n")
     assert checks.judge("see(torch.rand(3))", back, "lab90", "exercise").passed
-    (value,) = back.far.names["seen"]
+    (value,) = back.beside.far.names["seen"]
     for n in (1, 100):
         source = draws % n + reveal.format(value.tolist())
         assert verdict(source, test.replace("a = f()\n", "")).passed
@@ -323,6 +405,25 @@ def test_two_streams_of_random_numbers() -> None:
     assert before[2][2] == after[2][2]
 
 
+def test_ours_is_built_here_and_draws_nothing_from_the_test() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(2)
+    torch.manual_seed(0)
+    twin = checks.ours(
+        "lecturekit.models.transformer:TransformerEmbeddings", TransformerConfig(d_model=8, vocab_size=5)
+    )
+    assert torch.equal(torch.rand(2), expected)
+    assert (type(twin).__name__, twin.training) == ("TransformerEmbeddings", False)
+
+
+@pytest.mark.parametrize(
+    "name", ["os:system", "lecturekit.layers:gone", "lecturekit.gone:x", "lecturekit.layers", "torch.nn:Linear"]
+)
+def test_ours_is_lecturekits(name: str) -> None:
+    with pytest.raises(ValueError, match="expected a class of lecturekit"):
+        checks.ours(name)
+
+
 def test_the_same_numbers_on_every_run() -> None:
     source = "def f():\n    return torch.rand(2)"
     keep = "seen = []\ndef see(x):\n    seen.append(x)\n" + source
@@ -330,7 +431,7 @@ def test_the_same_numbers_on_every_run() -> None:
     for back in (one, two):
         torch.rand(7)
         assert checks.judge("see(f())", back, "lab90", "exercise").passed
-    assert torch.equal(one.far.names["seen"][0], two.far.names["seen"][0])
+    assert torch.equal(one.beside.far.names["seen"][0], two.beside.far.names["seen"][0])
 
 
 POINT = namedtuple("POINT", "x y")
@@ -363,6 +464,48 @@ def test_plain_data_crosses_a_wire(value: object, expected: object) -> None:
     found = checks.unpack(tree, lambda i: pytest.fail("a handle"), load(save(tensors)))
     assert found == expected
     assert type(found) is type(expected)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "made",
+    {
+        "sparse": "torch.eye(3).to_sparse()",
+        "meta": "torch.eye(3, device='meta')",
+        "quantized": "torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)",
+        "nested": "torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])",
+        "endless": "torch.zeros(1).expand(2**31)",
+    }.values(),
+)
+def test_what_is_no_dense_tensor_is_refused_in_a_sentence(made: str) -> None:
+    found = verdict(f"def f():\n    return {made}", "check.shape(f(), 3)")
+    assert found.kind == "wrong"
+    assert re.match(
+        "what came back can't be read: (expected a dense tensor of numbers|a tensor of 8192 MB)", found.message
+    )
+
+
+def test_a_subclass_has_no_say_in_its_copy() -> None:
+    class Liar(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, f, types, args=(), kwargs=None):
+            raise AssertionError(f)
+
+    found = checks.plain(torch.ones(2).as_subclass(Liar))
+    assert type(found) is torch.Tensor
+    assert torch.equal(found, torch.ones(2))
+
+
+def test_the_students_side_is_told_nothing_of_the_tests_numbers() -> None:
+    """Neither moves when the other's seed does, and the same secret gives the same numbers."""
+    seen = {}
+    for secret in ("", "a", "b", "b"):
+        back = student("import torch\nseen = []\ndef see(x):\n    seen.append((x, torch.rand(()).item()))")
+        assert checks.judge("see(torch.rand(()).item())", back, "lab90", "exercise", secret).passed
+        seen.setdefault(secret, []).extend(back.beside.far.names["seen"])
+    assert seen["b"][0] == seen["b"][1]
+    assert len({mine for found in seen.values() for mine, _ in found}) == 3
+    assert len({theirs for found in seen.values() for _, theirs in found}) == 1
 
 
 def test_tensors_cross_detached_contiguous_and_exact() -> None:

@@ -11,6 +11,7 @@ import pytest
 from traitlets.config import Application
 
 from autograder.build import BuildError, Exercise, build, load_lab, read_lab, release, student_names
+from autograder.intake import load_built
 from autograder.lint import judges, lint_test
 
 LAYERS = '''\
@@ -292,8 +293,72 @@ def test_the_metadata_that_nbgrader_and_the_grader_read(root: Path) -> None:
             "nbgrader": base | {"grade": True, "solution": True, "points": 20, "grade_id": "question-why-ten"}
         },
     }
-    assert set(lab.notebook.metadata) == {"kernelspec", "language_info"}
+    assert set(lab.notebook.metadata) == {"kernelspec", "language_info", "lecturekit"}
     assert lab.notebook.metadata.language_info == {"name": "python"}
+
+
+CAGE = """# %% cage=true
+allows = ["transformers"]
+lacks = ["pack.layers:bare"]
+needs = ["pack.layers"]
+forbids = {
+    "doubling, scale": ["torch.nn.Linear"],
+    "*": ["torch.nn.Transformer*", "torch.nn.Linear"],
+}
+
+"""
+
+
+def test_where_it_is_graded_is_in_the_metadata(root: Path) -> None:
+    asks = {"pack.layers:double": "body", "pack.layers:Scale": "__init__,log"}
+    lab = read_lab(root / "solutions/lab90.py", root)
+    nothing = {"asks": asks, "allows": [], "lacks": [], "needs": [], "forbidden": {}}
+    assert lab.notebook.metadata.lecturekit == nothing
+    write(root / "solutions/lab90.py", LAB.replace("# %% locked", CAGE + "# %% locked"))
+    caged = read_lab(root / "solutions/lab90.py", root)
+    assert caged.notebook.cells[1:] == lab.notebook.cells[1:]
+    both = ["torch.nn.Linear", "torch.nn.Transformer*"]
+    assert caged.notebook.metadata.lecturekit == {
+        "asks": asks,
+        "allows": ["transformers"],
+        "lacks": ["pack.layers:bare"],
+        "needs": ["pack.layers"],
+        "forbidden": {"doubling": both, "scale": both},
+    }
+    build(root / "solutions/lab90.py", root)
+    built = load_built(root, "lab90")
+    assert "transformers" not in built.masked
+    assert built.asks == {"pack.layers:bare": "body"} | asks
+    assert built.shortcuts == {
+        "forbidden": {"doubling": tuple(both), "scale": tuple(both)},
+        "owners": {"double": "doubling", "Scale": "scale"},
+        "titles": {"doubling": "doubling", "scale": "scale"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("allows =", "allow =", "14: allow = ['transformers']; expected allows, lacks, needs, forbids with lists of texts"),
+        ('["transformers"]', '"transformers"', "14: allows = 'transformers'; expected allows, lacks, needs, forbids with lists of texts"),
+        ('"transformers"', "open('x')", "14: cannot read the cage; expected allows, lacks, needs, forbids = literals"),
+        ('"transformers"', '"numpy"', "13: allows 'numpy'; expected one of those that are masked otherwise: transformers, "),
+        ("pack.layers:bare", "pack.layers:bear", "13: no object 'bear' in pack/layers.py; expected one of: double, half"),
+        ("pack.layers:bare", "pack.layers", "13: lacks 'pack.layers'; expected package.module:name"),
+        ('["pack.layers"]', '["pack.gone"]', "13: no module 'pack.gone'; expected a file pack/gone.py"),
+        ("torch.nn.Linear", "numpy.dot", "13: forbids 'numpy.dot'; expected a name such as torch.nn.LayerNorm"),
+        ("doubling, scale", "doubling, scales", "13: forbids['doubling, scales']; expected '*' or exercises, of: doubling, scale"),
+        ("# %% locked", "# %% cage=true\n# %% locked", "22: a second cage beside that of line 13; expected one"),
+        ("cage=true", 'cage="yes"', "13: cage='yes'; expected true or false"),
+    ],
+)  # fmt: skip
+def test_a_wrong_cage_is_refused_in_one_line(root: Path, old: str, new: str, message: str) -> None:
+    text = LAB.replace("# %% locked", CAGE + "# %% locked")
+    assert old in text
+    write(root / "solutions/lab90.py", text.replace(old, new, 1))
+    with pytest.raises(BuildError) as caught:
+        read_lab(root / "solutions/lab90.py", root)
+    assert str(caught.value).startswith(f"solutions/lab90.py:{message}")
 
 
 def test_a_lab_is_the_same_from_its_text_its_source_and_its_release(root: Path) -> None:
@@ -395,7 +460,7 @@ def test_annotations_need_their_names_unless_they_are_lazy(root: Path) -> None:
 
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
-ONE_OF = "expected one of: solution, test, given, locked, question"
+ONE_OF = "expected one of: solution, test, given, locked, question, cage"
 PARTS = "expected one of: body, __init__, log, __call__, #inside, #outside"
 NAMES = "expected an earlier cell that binds every name it uses"
 NO_CHECK = "no visible check; expected an assert or a call such as check.close outside the hidden tests"

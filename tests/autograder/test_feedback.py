@@ -12,7 +12,8 @@ from autograder.runner import Outcome, Run
 def page(course, good):
     """A function from outcomes to the page of a student whose code is `double`."""
 
-    def make(student="Анна <b>", double=good["double"], restarts=0, **outcomes):
+    def make(student="Анна <b>", restarts=0, **outcomes):
+        double = outcomes.pop("source", good["double"])
         course.hand_in(student, double=double, total=good["total"], why="I <i>think</i>.")
         told = {id.replace("_", "-"): outcome for id, outcome in outcomes.items()}
         tests = {id: Outcome("passed") for id in ("test-double", "test-total-small", "test-total-empty")}
@@ -34,7 +35,7 @@ def test_it_shows_marks_messages_and_hints(page):
 
 def test_everything_a_student_wrote_is_escaped(page):
     evil = "x = '</pre><script>alert(1)</script>'"
-    html = page(double=evil, test_double=Outcome("wrong", "<script>message</script>", "<img src=x>"))
+    html = page(source=evil, test_double=Outcome("wrong", "<script>message</script>", "<img src=x>"))
     assert "<script" not in html
     assert "<img" not in html
     assert "Анна &lt;b&gt;" in html
@@ -49,12 +50,54 @@ def test_it_needs_nothing_from_anywhere(page):
     assert "@media print" in html
 
 
-def test_a_hidden_test_is_named_and_never_shown(page):
-    html = page(test_double=Outcome("wrong", "its message"))
-    assert "part of this test is hidden" in html
-    assert "its message" in html
-    assert "secret ten" not in html
+@pytest.mark.parametrize(
+    ("kind", "message", "shown"),
+    [
+        ("wrong", "expected 20, found 4711: the secret ten", "The secret ten. A part of this test is hidden"),
+        ("wrong", "expected 20, found 4711", "A part of this test is hidden"),
+        ("wrong", "the input does not reach the output", "the input does not reach the output"),
+        ("error", "ValueError: 4711 (in double, at `raise ValueError(x)`)", "Your code raised ValueError. A part"),
+        ("error", "Leak4711: 4711", "A part of this test is hidden"),
+        ("error", "stopped after 4711", "A part of this test is hidden"),
+        ("blank", "double4711 is not written yet", "This is not written yet."),
+        ("stopped", "stopped after 30 s: perhaps an endless loop", "stopped after 30 s: perhaps an endless loop"),
+    ],
+)
+def test_a_hidden_test_shows_no_value_that_its_check_or_the_code_before_it_saw(page, kind, message, shown):
+    html = page(test_double=Outcome(kind, message, "A hint."))
+    assert shown in html
+    assert "4711" not in html
+    assert "expected 20" not in html
     assert "check." not in html
+    assert "A hint." in html
+
+
+def test_a_visible_test_shows_its_values(page):
+    assert "expected 3, found 4711" in page(test_total_small=Outcome("wrong", "expected 3, found 4711"))
+
+
+def test_a_cell_that_ran_after_a_hidden_test_tells_no_text(page):
+    html = page(total=Outcome("error", "ValueError: 4711"), double=Outcome("error", "NameError: no `x` here"))
+    assert "The cell <code>total</code> broke off: ValueError." in html
+    assert "The cell <code>double</code> broke off: NameError: no <code>x</code> here." in html
+    assert "4711" not in html
+
+
+def test_long_texts_are_cut(page):
+    html = page(source="x = 1\n" * 20_000, test_total_small=Outcome("wrong", "m" * 10_000))
+    assert len(html) < 1_000_000
+    assert "m" * 2001 not in html
+    assert "… and so on" in html
+    assert "# ... and so on" in re.sub("<[^>]*>", "", html)
+
+
+def test_a_page_says_that_there_was_no_cage_and_that_it_was_set_aside(course, good):
+    course.hand_in("ann", **good)
+    (submission,) = collect(course.lab, course.submitted)
+    run = Run({"test-double": Outcome("passed")}, aside="It ended its process 3 times.", caged=False)
+    html = render(course.lab, assess(course.lab, submission, run))
+    assert "For the instructor: graded without a cage." in html
+    assert "Your instructor will look at this submission: It ended its process 3 times." in html
 
 
 @pytest.mark.parametrize(
@@ -65,9 +108,9 @@ def test_each_exercise_has_its_status(page, kind, status):
 
 
 def test_restarts_and_troubles_of_cells_are_told(page):
-    html = page(restarts=2, total=Outcome("error", "NameError: no `x` here"), test_total_small=Outcome("error", "so"))
+    html = page(restarts=2, double=Outcome("error", "NameError: no `x` here"), test_total_small=Outcome("error", "so"))
     assert "The notebook was started again 2 times, without what had ended it before." in html
-    assert "The cell <code>total</code> broke off: NameError: no <code>x</code> here." in html
+    assert "The cell <code>double</code> broke off: NameError: no <code>x</code> here." in html
 
 
 def test_code_is_shown_unless_it_is_not_written_yet(page):
