@@ -4,8 +4,8 @@ A word begins as its characters. Training counts how often each two symbols stan
 frequent pair everywhere into one symbol, and counts again: the list of merges, in order, is the tokenizer. To encode
 a word is to apply the merges to it, earliest first. The idea is a compression scheme's (Gage, 1994).
 
-The file has training twice. `count_pairs`, `merge_pair` and `training_steps` are the paper's algorithm, which counts
-everything anew for each merge and shows its tables. `learn_merges` makes the same merges and updates only the counts
+The file has training twice. `train_bpe` and the functions before it are the paper's algorithm, which counts everything
+anew for each merge; `training_steps` shows its tables. `learn_merges` makes the same merges and updates only the counts
 that a merge changes; the classes use it.
 
 Left out: BPE-dropout, and the paper's joint vocabulary of two languages (train on both). Text is split at white
@@ -71,6 +71,38 @@ def merge_pair(symbols: Sequence, pair: tuple, merged: Any) -> tuple:
     return tuple(result)
 
 
+def choose_pair(pair_counts: Mapping[tuple[str, str], int], age: Mapping[str, int]) -> tuple[str, str]:
+    """The pair to merge next: the most frequent one.
+
+    age maps each symbol to its place in the vocabulary, 0 for the first. Of pairs that are equally frequent it is the
+    one whose first symbol came into the vocabulary earlier and, where they share it, whose second symbol did.
+    """
+    return min(pair_counts, key=lambda pair: (-pair_counts[pair], age[pair[0]], age[pair[1]]))
+
+
+def train_bpe(word_counts: Mapping[str, int], num_merges: int) -> list[tuple[str, str]]:
+    """Train on words and how often each occurs: the pairs that are merged, in order.
+
+    Each word begins as the tuple of its characters, the vocabulary as these characters in the order of their code
+    points. A merge takes the pair of `choose_pair`, puts the symbol that it becomes at the end of the vocabulary, and
+    replaces the pair in every word; then all pairs are counted anew. It ends after `num_merges` merges, or earlier if
+    no pair is left. Symbols are unmarked: the `at` of "at" and of "mat" are one.
+    """
+    words = {tuple(word): count for word, count in word_counts.items()}
+    age = {symbol: index for index, symbol in enumerate(sorted(set().union(*words)))}
+    merges: list[tuple[str, str]] = []
+    while len(merges) < num_merges:
+        pair_counts = count_pairs(words)
+        if not pair_counts:
+            break
+        pair = choose_pair(pair_counts, age)
+        merged = pair[0] + pair[1]
+        age[merged] = len(age)
+        merges.append(pair)
+        words = {merge_pair(symbols, pair, merged): count for symbols, count in words.items()}
+    return merges
+
+
 @dataclass(frozen=True)
 class Step:
     """One merge of training and the tables before and after it.
@@ -86,33 +118,16 @@ class Step:
 
 
 def training_steps(word_counts: Mapping[str, int], num_merges: int) -> Iterator[Step]:
-    """Train on words and how often each occurs, one merge at a time, `num_merges` merges or as many as there are.
-
-    The vocabulary begins as the characters of the words in the order of their code points. Each step merges the most
-    frequent pair. Of pairs that are equally frequent it merges the one whose first symbol came into the vocabulary
-    earlier and, where they share it, whose second symbol did. Counts are those of unmarked symbols: the `at` of "at"
-    and of "mat" are one.
-    """
+    """The merges of `train_bpe`, done over again one at a time, with the tables of each."""
     words = {tuple(word): count for word, count in word_counts.items()}
     vocabulary = sorted({symbol for symbols in words for symbol in symbols})
-    age = {symbol: index for index, symbol in enumerate(vocabulary)}
     merges: list[tuple[str, str]] = []
-    for _ in range(num_merges):
-        pair_counts = count_pairs(words)
-        if not pair_counts:
-            return
-        pair = min(pair_counts, key=lambda pair: (-pair_counts[pair], age[pair[0]], age[pair[1]]))
+    for pair in train_bpe(word_counts, num_merges):
         merged = pair[0] + pair[1]
-        age[merged] = len(age)
         vocabulary = [*vocabulary, merged]
         merges = [*merges, pair]
-        yield Step(words, pair_counts, pair, vocabulary, merges)
+        yield Step(words, count_pairs(words), pair, vocabulary, merges)
         words = {merge_pair(symbols, pair, merged): count for symbols, count in words.items()}
-
-
-def train_bpe(word_counts: Mapping[str, int], num_merges: int) -> list[tuple[str, str]]:
-    """The merges of `training_steps`, in order."""
-    return [step.pair for step in training_steps(word_counts, num_merges)]
 
 
 def apply_merges(symbols: Sequence, ranks: Mapping[tuple, int], products: Sequence) -> list:
@@ -159,8 +174,8 @@ def learn_merges(
     """The pairs that training merges, in order; the first becomes the id `next_id`, the second the next one ...
 
     words are (ids, count). The most frequent pair is merged; of equally frequent ones the smallest pair of ids, as in
-    the Rust library. That is the rule of `training_steps`, and its merges, where ids follow age. Training ends early
-    when no pair is left that occurs `min_frequency` times.
+    the Rust library. Where ids follow age, that is the rule of `choose_pair` and these are the merges of `train_bpe`.
+    Training ends early when no pair is left that occurs `min_frequency` times.
 
     A merge touches only the words that hold its pair, and only the counts of the pairs beside it. The most frequent
     pair is found on a heap. Counts of pairs that exist only shrink, so an entry on the heap may be too high but never
@@ -381,7 +396,7 @@ class BPE(Tokenizer):
         The vocabulary has the special tokens, then each symbol twice, unmarked and marked: the characters by code
         point, then the merged symbols in order. So a merge adds two tokens, and two entries to `merges`: for the
         place where the mark differs, and for the others. Fewer tokens come out if no pair is left that occurs
-        `min_frequency` times. Ties have the rule of `training_steps`. Words that hold the mark itself are not learned
+        `min_frequency` times. Ties have the rule of `choose_pair`. Words that hold the mark itself are not learned
         from, though their characters are in the vocabulary.
 
         `processes` is that of `base.count_words`. ValueError for an empty corpus, or a `vocab_size` that does not

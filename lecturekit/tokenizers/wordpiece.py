@@ -3,9 +3,9 @@
 Text is normalized, split at white space and around punctuation, and each word is cut greedily: the longest token that
 the rest of the word begins with, and so on. A token that does not begin its word is written with `##` before it.
 
-Training merges pairs as BPE does, but picks the pair that raises the likelihood of the corpus most, f(ab) / (f(a)
-f(b)); https://research.google/pubs/japanese-and-korean-voice-search/ has the idea. Google never published its trainer.
-The Rust library picks by f(ab) alone; that is here too, as `score="frequency"`.
+Training merges pairs as BPE does, but picks the pair that gains most likelihood for each of its occurrences, f(ab) /
+(f(a) f(b)); https://research.google/pubs/japanese-and-korean-voice-search/ has the idea. Google never published its
+trainer. The Rust library picks by f(ab) alone; that is here too, as `score="frequency"`.
 
 Left out: tokens that are never split other than special ones. Which characters are accents or punctuation is Python's
 Unicode; the Rust library has tables of 2015, and may differ where a character is newer.
@@ -13,7 +13,7 @@ Unicode; the Rust library has tables of 2015, and may differ where a character i
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from heapq import heappop, heappush
 from itertools import accumulate, pairwise
@@ -33,7 +33,7 @@ from lecturekit.tokenizers.base import (
     write_json,
     write_text_file,
 )
-from lecturekit.tokenizers.bpe import collector_paused, learn_merges, merge_pair
+from lecturekit.tokenizers.bpe import collector_paused, count_pairs, learn_merges, merge_pair
 
 # --- normalization and pre-tokenization ---------------------------------------------------------------------
 
@@ -123,9 +123,26 @@ def split_words(lowercase: bool, text: str) -> list[str]:
 def wordpiece_score(pair_count: int, left_count: int, right_count: int) -> float:
     """By what factor a pair is more frequent than chance would have it, up to a constant: f(ab) / (f(a) f(b)).
 
-    Merging the pair with the highest score raises the likelihood of the corpus under a unigram model most.
+    Its logarithm is, up to a constant, by how much the log-likelihood of a corpus under a unigram model grows for each
+    occurrence of the pair that becomes one symbol.
     """
     return pair_count / (left_count * right_count)
+
+
+def pair_scores(words: Mapping[tuple[str, ...], int]) -> dict[tuple[str, str], float]:
+    """The `wordpiece_score` of every pair in a corpus.
+
+    words maps each word, as the tuple of its symbols, to how often it occurs, as in `count_pairs`. A symbol's count is
+    how often it occurs in the corpus, with a neighbour or without one.
+    """
+    symbol_counts: dict[str, int] = {}
+    for symbols, count in words.items():
+        for symbol in symbols:
+            symbol_counts[symbol] = symbol_counts.get(symbol, 0) + count
+    return {
+        (left, right): wordpiece_score(count, symbol_counts[left], symbol_counts[right])
+        for (left, right), count in count_pairs(words).items()
+    }
 
 
 def longest_match(word: str, vocab: Container[str], unk_token: str = "[UNK]") -> list[str]:
