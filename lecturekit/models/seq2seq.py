@@ -451,22 +451,31 @@ class Decoder(nn.Module):
         self.hard = config.hard
         self.pad_token_id = config.pad_token_id
 
+    def attend(self, query: Tensor, memory: Tensor, real: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Ask the attention: query [B, T, D] -> context [B, T, D], alignment [B, T, S], log-probability [B, T].
+
+        The last is that of the position looked at, None where attention is soft. Hard attention samples it in
+        training and takes the likeliest in eval mode.
+        """
+        context, alignment = self.attention(query, memory, real, start)  # [B, T, D], [B, T, S]
+        if not self.hard:
+            return context, alignment, None
+        context, log_chosen = hard_context(alignment, memory, sample=self.training)
+        return context, alignment, log_chosen
+
     def forward(self, target: Tensor, state: Tensor, memory: Tensor, real: Tensor, start: int = 0) -> Decoded:
         """Read target ids [B, T] from `state` [L, K, B, D] on, looking at memory [B, S, D] where real [B, S].
 
-        Dropout follows the embeddings and precedes `output`. The recurrent outputs h are the attention's queries,
-        and logits = `output`(tanh(`combine`([context; h]))) (Luong et al., equations 5 and 6), or `output`(h)
-        without attention. Hard attention samples in training and takes the likeliest position in eval mode. The
-        logits at position i depend on targets 0 ... i alone; the state stands still at padding. `start` is the
-        number of target tokens that led to `state`.
+        Dropout follows the embeddings and precedes `output`. The recurrent outputs h are what `attend` is asked
+        with, and logits = `output`(tanh(`combine`([context; h]))) (Luong et al., equations 5 and 6), or `output`(h)
+        where `attention` is None. The logits at position i depend on targets 0 ... i alone; the state stands still
+        at padding. `start` is the number of target tokens that led to `state`.
         """
         x = self.dropout(self.tokens(target))  # [B, T, E]
         hidden, state = self.recurrent(x, target != self.pad_token_id, state)  # [B, T, D]
         alignment = log_chosen = None
         if self.attention is not None:
-            context, alignment = self.attention(hidden, memory, real, start)  # [B, T, D], [B, T, S]
-            if self.hard:
-                context, log_chosen = hard_context(alignment, memory, sample=self.training)
+            context, alignment, log_chosen = self.attend(hidden, memory, real, start)
             hidden = torch.tanh(self.combine(torch.cat([context, hidden], dim=-1)))  # [B, T, D]
         return Decoded(self.output(self.dropout(hidden)), state, alignment, log_chosen)
 
@@ -551,7 +560,7 @@ class Seq2Seq(nn.Module):
         """Source ids [B, S] -> (memory [B, S, D], first state of the decoder [L, K, B, D], real [B, S]).
 
         The bridge is h0 = c: layer by layer the decoder starts with the encoder's final state, the states of two
-        directions side by side.
+        directions side by side. ValueError, by the method `check`, for what is no batch of ids.
         """
         self.check(source)
         real = source != self.config.pad_token_id  # [B, S]
@@ -575,22 +584,26 @@ class Seq2Seq(nn.Module):
         decoded = self.teach(source, target)
         return decoded.logits, decoded.alignment
 
-    def loss(self, source: Tensor, target: Tensor) -> Tensor:
-        """What training makes small, by teacher forcing: source ids [B, S], whole targets [B, T] -> a scalar.
+    def compare(self, decoded: Decoded, labels: Tensor) -> Tensor:
+        """The loss of what was decoded against the labels [B, T]: `masked_nll`, a scalar.
 
-        A target runs from `bos_token_id` to `eos_token_id`. The decoder reads it without its last token and is
-        compared with it without its first, by `masked_nll`; in training with hard attention by `reinforce_loss`,
-        which has the same value.
+        In training with hard attention it is `reinforce_loss`, which has the same value.
         """
-        labels = target[:, 1:]  # [B, T - 1]
-        decoded = self.teach(source, target[:, :-1])
         loss = masked_nll(decoded.logits, labels, self.config.pad_token_id)
         if not (self.config.hard and self.training):
             return loss
-        nll = F.cross_entropy(decoded.logits.transpose(1, 2), labels, reduction="none")  # [B, T - 1]
+        nll = F.cross_entropy(decoded.logits.transpose(1, 2), labels, reduction="none")  # [B, T]
         surrogate = reinforce_loss(nll, decoded.log_chosen, labels != self.config.pad_token_id, self.baseline)
         self.baseline.lerp_(loss.detach().to(self.baseline.dtype), 0.1)
         return surrogate
+
+    def loss(self, source: Tensor, target: Tensor) -> Tensor:
+        """What training makes small, by teacher forcing: source ids [B, S], whole targets [B, T] -> a scalar.
+
+        A target runs from `bos_token_id` to `eos_token_id`. The decoder reads it without its last token (`teach`)
+        and is compared with it without its first (`compare`).
+        """
+        return self.compare(self.teach(source, target[:, :-1]), target[:, 1:])
 
     def generate(self, source: Tensor, max_new_tokens: int) -> Tensor:
         """Write by `greedy_decode`, which has the alignment too: source ids [B, S] -> new ids [B, T]."""
