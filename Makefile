@@ -4,7 +4,7 @@ RUN := .venv/bin
 STAMP := .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lab build check lock picture
+.PHONY: help demo test test-all lab build bench check lock picture
 
 $(STAMP): requirements.lock pyproject.toml tools/install.py
 	@$(PYTHON) -c 'import sys; sys.exit("needs Python 3.11 or newer, found %s" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -29,6 +29,9 @@ lab: $(STAMP)  ## open JupyterLab on a copy of the labs in work/
 
 build: $(STAMP)  ## solutions/labNN.py -> solutions/labNN/, labs/labNN/ and lecturekit/hints/labNN.json
 	@$(RUN)/autograder build
+
+bench: $(STAMP)  ## every figure beside a peer's, measured in one run: models, tokenizers, grading
+	@for file in bench/*.py; do $(RUN)/python $$file || exit 1; done
 
 check: $(STAMP)  ## format and lint, code and authored notebooks
 	$(RUN)/ruff format --check .
