@@ -8,7 +8,7 @@ elsewhere, which is our own sentences and the names of builtin exceptions.
 import ast
 import re
 from collections.abc import Collection
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -47,10 +47,14 @@ def environment() -> Environment:
     return env
 
 
+LEXER, FORMATTER = PythonLexer(), HtmlFormatter(cssclass="code")
+
+
+@lru_cache(maxsize=256)  # most cells of a blank or half-done notebook are everyone's
 def code(source: str) -> Markup:
     """Python source as coloured HTML; pygments escapes it."""
     shown = source if len(source) <= MOST_CODE else source[:MOST_CODE] + "\n# ... and so on"
-    return Markup(highlight(shown, PythonLexer(), HtmlFormatter(cssclass="code")))
+    return Markup(highlight(shown, LEXER, FORMATTER))
 
 
 def cut(text: str, most: int = MOST_CODE) -> str:
@@ -67,6 +71,7 @@ def prose(text: str) -> Markup:
     return Markup("").join(wrap(part) if n % 2 else escape(part) for n, part in enumerate(text.split("`")))
 
 
+@cache
 def colours(style: str) -> Markup:
     """The style sheet for highlighted code, without pygments' own backgrounds."""
     rules = HtmlFormatter(style=style, cssclass="code").get_style_defs(".code").splitlines()

@@ -42,6 +42,7 @@ CONFIGURED = tuple(f"lecturekit.models.{path.stem}" for path in sorted((ROOT / "
 MOST_CHARACTERS = 4000  # of a cell's output, message or hint
 MOST_BYTES = 2**26  # of one message to or from a judge: a submission's cell, which intake bounds, or three such texts
 START_SECONDS = 120  # a first start reads much from a slow disk
+SECONDS_TO_END = 2  # from the moment that its line is closed; one that lives on has closed it itself
 ENDINGS = 2  # how often one exercise may end the process before the rest of its tests is left out
 DEATHS = 3  # how often a submission may, before it is set aside; what only takes too long has `Limits.restarts`
 JUDGE_BYTES = 3 * 2**30  # what comes back may be 512 MB, and is copied when it is compared
@@ -235,10 +236,15 @@ class Child:
         self.link = Link(ours, most_json=MOST_BYTES, most_tensors=0)
         try:
             bounds = Bounds(int(limits.memory_gb * 2**30), cpu_seconds=seconds)
-            self.student = self._own(warm.students.fork([to_judge], {"guard": warm.guard}, bounds))
             about = {"lab": lab, "secret": secret}
-            bounds = Bounds(JUDGE_BYTES, cpu_seconds=seconds)
-            self.judge = self._own(warm.judges.fork([to_watcher, to_student], about, bounds))
+            with ThreadPoolExecutor(1) as beside:  # two forks take as long as one
+                judge = beside.submit(
+                    warm.judges.fork, [to_watcher, to_student], about, Bounds(JUDGE_BYTES, cpu_seconds=seconds)
+                )
+                try:
+                    self.student = self._own(warm.students.fork([to_judge], {"guard": warm.guard}, bounds))
+                finally:
+                    self.judge = self._own(judge.result())
             answer, _ = self.link.receive(START_SECONDS)
             if answer != {"ready": True}:
                 raise CageError("no process for a submission could be started")
@@ -292,7 +298,7 @@ class Child:
 
     def how_it_ended(self) -> str:
         """Why there is no student's process any more, in one sentence."""
-        match self.student.wait(5):
+        match self.student.wait(SECONDS_TO_END):
             case Ending(reason="memory"):
                 return self.out_of_memory()
             case Ending(reason="processes"):
@@ -309,7 +315,7 @@ class Child:
 
     def how_the_judge_ended(self) -> str:
         """The same for the judge, in which no student's code runs: it can only fall over what came back."""
-        ending = self.judge.wait(5)
+        ending = self.judge.wait(SECONDS_TO_END)
         if ending and ending.reason == "memory":
             return f"what came back takes more than {JUDGE_BYTES / 2**30:.3g} GB of memory to judge"
         return "the test broke on what came back"
