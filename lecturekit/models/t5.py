@@ -195,6 +195,20 @@ def relative_position_bucket(
     return buckets + torch.where(distance < exact, distance, far.clamp(max=num_buckets - 1))
 
 
+def relative_bias(
+    table: Tensor, query_length: int, key_length: int, bidirectional: bool, max_distance: int = 128
+) -> Tensor:
+    """The bias of every head for every pair of places, [1, H, Tq, Tk], out of `table` [num_buckets, H].
+
+    A row of the table is what the heads add to the score of a key in that bucket (`relative_position_bucket`). The
+    queries are the last Tq of the Tk places, as they are when a cache holds the others.
+    """
+    places = torch.arange(key_length, device=table.device)  # [Tk]
+    relative = places - places[key_length - query_length :, None]  # [Tq, Tk]
+    buckets = relative_position_bucket(relative, bidirectional, table.size(0), max_distance)
+    return F.embedding(buckets, table).permute(2, 0, 1)[None]  # [Tq, Tk, H] -> [1, H, Tq, Tk]
+
+
 def check_bias(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, mask: Tensor | None) -> None:
     """`check_attention`, and TypeError for a bias that is no floating-point number: it may be a mask, misplaced."""
     check_attention(query, key, value, mask)
@@ -291,15 +305,9 @@ class T5Attention(nn.Module):
             self.relative_attention_bias = nn.Embedding(config.relative_attention_num_buckets, config.num_heads)
 
     def compute_bias(self, query_length: int, key_length: int) -> Tensor:
-        """The bias of every head for every pair of places, [1, H, Tq, Tk], from `relative_attention_bias`.
-
-        The queries are the last Tq of the Tk places, as they are when a cache holds the others.
-        """
-        places = torch.arange(key_length, device=self.relative_attention_bias.weight.device)  # [Tk]
-        relative = places - places[key_length - query_length :, None]  # [Tq, Tk]
-        numbers = self.config.relative_attention_num_buckets, self.config.relative_attention_max_distance
-        buckets = relative_position_bucket(relative, self.bidirectional, *numbers)
-        return self.relative_attention_bias(buckets).permute(2, 0, 1)[None]  # [Tq, Tk, H] -> [1, H, Tq, Tk]
+        """`relative_bias` of the table `relative_attention_bias`: [1, H, Tq, Tk]."""
+        table, furthest = self.relative_attention_bias.weight, self.config.relative_attention_max_distance
+        return relative_bias(table, query_length, key_length, self.bidirectional, furthest)
 
     def keys_and_values(
         self, x: Tensor, memory: Tensor | None = None, cache: KeyValueCache | None = None
@@ -504,14 +512,18 @@ class T5Stack(nn.Module):
         mask = self.self_mask(attention_mask, *input_ids.shape, past)
         if memory is not None:
             memory_mask = key_mask(memory_mask, *memory.shape[:2])  # [B, 1, 1, S]
+        # region: bias
         places = input_ids.size(1), past + input_ids.size(1)
         bias = self.block[0].layer[0].SelfAttention.compute_bias(*places)  # [1, H, T, P + T]
+        # endregion
         x = self.dropout(self.embed_tokens(input_ids))  # [B, T, D]
         hidden_states = (x,) if output_hidden_states else None
         attentions = () if output_attentions else None
         cross_attentions = () if output_attentions and self.is_decoder else None
         for block in self.block:
+            # region: block
             x, weights, cross = block(x, bias, mask, memory, memory_mask, past_key_values, output_attentions)
+            # endregion
             if output_hidden_states:
                 hidden_states += (x,)
             if output_attentions:
@@ -646,10 +658,12 @@ class T5ForConditionalGeneration(HuggingFaceModel):
         decoded = self.decoder(
             decoder_input_ids, decoder_attention_mask, encoded[0], attention_mask, past_key_values, *asked
         )
+        # region: head
         x = decoded.last_hidden_state  # [B, T, D]
         if self.config.tie_word_embeddings:
             x = x * self.config.d_model**-0.5
         logits = self.lm_head(x)  # [B, T, V]
+        # endregion
         loss = None if labels is None else token_loss(logits, labels)
         return T5Output(loss, logits, *encoded[:3], *decoded[1:])
 
