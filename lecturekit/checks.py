@@ -1118,7 +1118,12 @@ def silent_stderr() -> Iterator[None]:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """`%load_ext lecturekit.checks`: gives a notebook the magic `%%check LAB EXERCISE`."""
+    """`%load_ext lecturekit.checks`: gives a notebook the magic `%%check LAB EXERCISE`, and torch one thread.
+
+    That is what graders give it. The labs' models are too small to gain by more, and the cores of a hub are everyone's:
+    threads that wait for one another there take many times as long. Who has a machine to themselves may set more.
+    """
+    torch.set_num_threads(1)
 
     def check(line: str, source: str) -> None:
         lab, exercise = line.split()

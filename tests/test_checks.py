@@ -601,6 +601,16 @@ def test_the_magic(hints, shell, capfd) -> None:
     assert err == ""
 
 
+def test_a_notebook_gets_one_thread(shell) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    checks.load_ipython_extension(shell)
+    try:
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_lines_fit_into_validate() -> None:
     error = checks.Wrong("word " * 60)
     error.hint = "another " * 40
