@@ -22,6 +22,7 @@ from lecturekit.models.bert import (
     BertLayer,
     BertModel,
     BertPooler,
+    count_parameters,
 )
 
 TINY = BertConfig(
@@ -321,3 +322,18 @@ def test_inputs_that_do_not_fit(cls: type, ids: list, more: dict[str, Tensor], c
 def test_a_mask_that_would_be_added_is_refused(cls: type) -> None:
     with pytest.raises(TypeError, match=r"attention_mask has dtype torch.float32: expected torch.bool or integers"):
         tiny(cls)(IDS, torch.zeros(2, 8))
+
+
+@pytest.mark.parametrize("config", [TINY, replace(TINY, num_hidden_layers=3, intermediate_size=17)])
+def test_parameters_counted_by_formula_are_those_of_the_model(config: BertConfig) -> None:
+    model, counts = BertModel(config), count_parameters(config)
+    parts = {
+        "projection": model.pooler.dense,
+        "layer": model.encoder.layer[0],
+        "embeddings": model.embeddings,
+        "encoder": model.encoder,
+        "pooler": model.pooler,
+        "total": model,
+    }
+    assert counts == {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+    assert count_parameters(BertConfig())["total"] == 109_482_240

@@ -65,6 +65,31 @@ class BertConfig:
         activation(self.hidden_act)
 
 
+def count_parameters(config: BertConfig) -> dict[str, int]:
+    """How many parameters BertModel has, worked out from its configuration alone (section 3).
+
+    By name: "projection" (one linear map from D to D with its bias), "layer" (one BertLayer: four projections, the two
+    maps of the feed-forward network with biases, two LayerNorms), "embeddings" (three tables and a LayerNorm),
+    "encoder" (all layers), "pooler", and "total" (embeddings, encoder and pooler). A LayerNorm has a weight and a bias
+    of D numbers each. The number of heads plays no part.
+    """
+    width, inner = config.hidden_size, config.intermediate_size
+    norm = 2 * width
+    projection = width * width + width
+    layer = 4 * projection + (width * inner + inner) + (inner * width + width) + 2 * norm
+    rows = config.vocab_size + config.max_position_embeddings + config.type_vocab_size
+    embeddings = rows * width + norm
+    encoder = config.num_hidden_layers * layer
+    return {
+        "projection": projection,
+        "layer": layer,
+        "embeddings": embeddings,
+        "encoder": encoder,
+        "pooler": projection,
+        "total": embeddings + encoder + projection,
+    }
+
+
 class BertEmbeddings(nn.Module):
     """Token, position and segment embeddings, added, then LayerNorm and dropout (section 3 and figure 2).
 
