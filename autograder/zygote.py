@@ -267,8 +267,9 @@ def furnish(config: dict[str, Any], request: dict[str, Any]) -> None:
     # one file system for all scratch, since then one size bounds it
     options = f"mode=755,size={request['bounds']['scratch_bytes']},nr_inodes={MOST_ENTRIES}"
     mount("tmpfs", SCRATCH, "tmpfs", MS_NOSUID | MS_NODEV, options)
+    os.mkdir(f"{SCRATCH}/tmp", 0o700)  # TMPDIR, also where /tmp itself holds the environment and stays as it is
     for name, place in config["temporary"].items():
-        os.mkdir(f"{SCRATCH}/{name}", 0o700)
+        os.makedirs(f"{SCRATCH}/{name}", 0o700, exist_ok=True)
         mount(f"{SCRATCH}/{name}", place, None, MS_BIND)
     os.makedirs(f"{HOME}/.matplotlib", 0o700)
     for name, data in fonts.items():

@@ -37,7 +37,7 @@ def cluster():
         "distributed.admin.system-monitor.gil.enabled": False,
         "distributed.worker.memory.terminate": False,
     }
-    about = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    about = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": "127.0.0.1:0"}
     with dask.config.set(settings), LocalCluster(**about, host="127.0.0.1", silence_logs=50) as cluster:
         yield cluster
 

@@ -377,11 +377,12 @@ def test_it_sees_no_process_but_its_own(zygote, neighbour):
 
 @caged
 def test_each_has_a_scratch_space_of_its_own(zygote):
-    leave = "for place in ('.', '/tmp', '/dev/shm', os.environ['TMPDIR']):\n    open(f'{place}/left', 'w').close()\nanswer = 1"
+    places = [".", "/dev/shm", *([] if sys.prefix.startswith("/tmp/") else ["/tmp"])]
+    leave = f"for place in [*{places}, os.environ['TMPDIR']]:\n    open(f'{{place}}/left', 'w').close()\nanswer = 1"
     with Prisoner(zygote, leave) as one:
         one.answer()
-        look = "answer = [os.path.exists(f'{p}/left') for p in ('.', '/tmp', '/dev/shm', os.environ['TMPDIR'], '/proc/1/cwd')]"
-        assert ask(zygote, look) == [False] * 5
+        look = f"answer = [os.path.exists(f'{{p}}/left') for p in [*{places}, os.environ['TMPDIR'], '/tmp', '/proc/1/cwd']]"
+        assert not any(ask(zygote, look))
 
 
 @caged
