@@ -1,6 +1,6 @@
 """Processes for code that nobody trusts: forked from a warm one, in a cage where there is bubblewrap.
 
-    with contextlib.closing(Zygote("far:serve", View({"/far": folder}, path=("/far",)))) as zygote:
+    with Zygote("far:serve", View({"/far": folder}, path=("/far",))) as zygote:
         ours, theirs = socket.socketpair()
         inmate = zygote.fork([theirs], {"lab": "lab03"}, Bounds(memory=2**30))
         ...
