@@ -157,17 +157,24 @@ def grade(
             results = grader.grade(lab, root, submissions or root / "submitted", how, db, watch)
         except ValueError as error:
             fail(error)
-    console.print(report.table(results, verbose))
-    if rows := report.needs(results):
-        console.print(report.needs_table(rows))
-    if not all(result.caged for result in results):
-        console.print(f"[bold]{report.UNCAGED}[/bold]")
+    show(results, console, verbose)
     console.print(
         f"{len(results)} submissions; feedback lies in {root / 'feedback'}, marks in {root / f'grades-{lab}.csv'}"
     )
     if any(result.status == "failed" for result in results):
         typer.echo("autograder: some submissions were not graded, for the reasons above", err=True)
         raise typer.Exit(1)
+
+
+def show(results: list, console: Console, verbose: bool = False) -> None:
+    """The gradebook, and below it who needs a human and why."""
+    from autograder import report
+
+    console.print(report.table(results, verbose))
+    if rows := report.needs(results):
+        console.print(report.needs_table(rows))
+    if not all(result.caged for result in results):
+        console.print(f"[bold]{report.UNCAGED}[/bold]")
 
 
 @app.command(epilog='Example: autograder regrade lab03 --exercise attention --why "the mask test was wrong"')
@@ -292,7 +299,7 @@ def demo(
     how = grader.How(limits=Limits(cell_seconds=sample.CELL_SECONDS), caged=not missing)
     with report.live(console) as watch:
         results = grader.grade(sample.LAB, into, into / "submitted", how, watch=watch)
-    console.print(report.table(results))
+    show(results, console)
     if picture:
         draw(results, picture)
     page = into / "feedback" / "mistake-mask" / sample.LAB / f"{sample.LAB}.html"

@@ -4,7 +4,6 @@ Equality with Hugging Face is in parity/test_huggingface_bert.py, the paper's co
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -45,15 +44,6 @@ HEADS = [
     BertForQuestionAnswering,
 ]
 every_class = pytest.mark.parametrize("cls", [BertModel, *HEADS])
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> Iterator[None]:
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def tiny(cls: type = BertModel, **changes: object) -> nn.Module:

@@ -5,7 +5,6 @@ Equality with Hugging Face's `generate` is in parity/test_huggingface_generation
 
 import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from inspect import signature
 
@@ -58,15 +57,6 @@ every_decoder = pytest.mark.parametrize("name", ["GPT", "GPT-2", "GPT-3"])
 every_search = pytest.mark.parametrize("how", SEARCHES.values(), ids=SEARCHES)
 every_device = pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
 INF = math.inf
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> Iterator[None]:
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def tiny(name: str, **changes: object) -> nn.Module:

@@ -32,11 +32,6 @@ from lecturekit.layers import (
 )
 
 
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)
-
-
 def explicit(*args: Tensor | None) -> Tensor:
     return scaled_dot_product_attention(*args)[0]
 

@@ -1,6 +1,6 @@
 """Models learn what they are for, in a bounded number of steps, through `lecturekit.train`, judged on held-out text."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,6 @@ from lecturekit.tokenizers.wordpiece import WordPiece
 from lecturekit.train import evaluate, train
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small models gain nothing from threads, and a test's neighbours lose by them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def corpus(name: str) -> str:

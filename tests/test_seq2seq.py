@@ -5,7 +5,6 @@ Equality of cells and stacks with torch's own is in parity/test_recurrent_twins.
 
 import math
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import product
@@ -54,19 +53,6 @@ VARIANTS = [
 
 all_variants = pytest.mark.parametrize("changes", VARIANTS, ids=lambda changes: "-".join(map(str, changes.values())))
 all_windows = pytest.mark.parametrize("window", WINDOWS)
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def tiny(**changes: object) -> Seq2Seq:
@@ -755,7 +741,6 @@ def diagonal_weight(model: Seq2Seq) -> float:
     return (alignment[:, digits] * (distance <= 1)).sum(dim=-1).mean().item()
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_a_small_model_learns_to_translate_dates() -> None:
     model = train_on_dates(seed=0, steps=500, attention="perceptron")
     assert exact_match(model) >= 0.99
@@ -765,7 +750,6 @@ def test_a_small_model_learns_to_translate_dates() -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("attention", SCORES)
-@pytest.mark.usefixtures("one_thread")
 def test_every_score_learns_to_translate_dates(attention: str, seed: int) -> None:
     model = train_on_dates(seed, steps=1000, attention=attention)
     assert exact_match(model) >= 0.99
@@ -782,12 +766,10 @@ def test_every_score_learns_to_translate_dates(attention: str, seed: int) -> Non
         ({"hard": True}, 0.9),
     ],
 )
-@pytest.mark.usefixtures("one_thread")
 def test_other_variants_learn_to_translate_dates(changes: dict, least: float) -> None:
     assert exact_match(train_on_dates(seed=0, steps=1000, **changes)) >= least
 
 
 @pytest.mark.full
-@pytest.mark.usefixtures("one_thread")
 def test_without_attention_dates_are_harder() -> None:
     assert exact_match(train_on_dates(seed=0, steps=500, attention="none")) <= 0.8

@@ -4,7 +4,6 @@ Equality of encoder and decoder with torch's nn.Transformer is in parity/test_to
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -30,19 +29,6 @@ SOURCE = torch.tensor([[5, 6, 7, 8, 9, EOS], [5, 6, 7, EOS, PAD, PAD]])
 TARGET = torch.tensor([[BOS, 9, 8, 7, 6], [BOS, 7, 6, PAD, PAD]])
 
 both_norms = pytest.mark.parametrize("norm_first", [False, True])
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def tiny(**changes: object) -> Transformer:
@@ -349,7 +335,6 @@ def test_steps_count_from_one(step: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.usefixtures("one_thread")
 def test_a_small_model_learns_to_reverse(seed: int) -> None:
     torch.manual_seed(seed)
     config = TransformerConfig(

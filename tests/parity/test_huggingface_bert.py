@@ -4,7 +4,6 @@ Sizes are odd on purpose; biases and norms are moved away from zero and one, so 
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -62,15 +61,6 @@ CLASSES = [
 ]
 every_class = pytest.mark.parametrize("cls", CLASSES)
 every_device = pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> Iterator[None]:
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def twin(cls: type, **changes: object) -> nn.Module:

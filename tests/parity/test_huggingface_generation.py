@@ -3,8 +3,6 @@
 Random weights, large enough that texts have many words, and ends of their own.
 """
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 import transformers
@@ -38,15 +36,6 @@ PAD, EOS = 2, 1  # after beam search transformers takes a pad token of 0 for non
 LEFT = torch.tensor([[0] * 3 + [1] * 4, [1] * 7, [0] * 6 + [1]])
 every_size = pytest.mark.parametrize("size", SIZES)
 every_model = pytest.mark.parametrize("name", CLASSES)
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> Iterator[None]:
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def pair(name: str, size: str, seed: int = 0) -> tuple[nn.Module, nn.Module]:

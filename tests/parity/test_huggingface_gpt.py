@@ -6,7 +6,6 @@ from zero and one, so that none can go missing unseen.
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -71,15 +70,6 @@ MASKS = {
 every_config = pytest.mark.parametrize(("cls", "changes"), CONFIGS, ids=lambda x: getattr(x, "__name__", str(x)))
 every_class = pytest.mark.parametrize("cls", TWINS)
 every_device = pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> Iterator[None]:
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def twin(cls: type, **changes: object) -> nn.Module:

@@ -6,7 +6,6 @@ the embeddings add up to their one.
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -62,15 +61,6 @@ every_config = pytest.mark.parametrize(
     "changes", CONFIGS, ids=lambda x: ",".join(f"{k}={v}" for k, v in x.items()) or "T5"
 )
 every_device = pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> Iterator[None]:
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def twin(**changes: object) -> nn.Module:

@@ -21,11 +21,6 @@ both_dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 shapes = pytest.mark.parametrize(("num_layers", "bidirectional"), [(1, False), (1, True), (3, False), (3, True)])
 
 
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)
-
-
 def close(one: Tensor, other: Tensor) -> None:
     tolerance = TOLERANCE[one.dtype]
     torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance * max(1.0, other.abs().max().item()))

@@ -37,11 +37,6 @@ both_dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 Pairs = list[tuple[Tensor, Tensor]]
 
 
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)
-
-
 def stir(*modules: nn.Module) -> None:
     for module in modules:
         for parameter in module.parameters():

@@ -1,17 +1,6 @@
 """Lab 2: what students may draw and print besides the exercises."""
 
-import matplotlib
 import pytest
-
-matplotlib.use("Agg")
-
-from autograder.hints import namespace
-from autograder.mistakes import source_of
-
-
-@pytest.fixture(scope="module")
-def names() -> dict:
-    return namespace(source_of("lab02"), {})
 
 
 def test_the_pictures(names: dict) -> None:

@@ -1,29 +1,7 @@
 """Lab 6: what students may draw and print besides the exercises."""
 
-from collections.abc import Iterator
-
-import matplotlib
 import pytest
 import torch
-
-matplotlib.use("Agg")
-
-from autograder.hints import namespace
-from autograder.mistakes import source_of
-
-
-@pytest.fixture(scope="module")
-def names() -> dict:
-    return namespace(source_of("lab06"), {})
-
-
-@pytest.fixture(autouse=True)
-def no_pictures_left(names: dict) -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    names["plt"].close("all")
 
 
 def axes(names: dict) -> list:
