@@ -252,28 +252,36 @@ def fixed(size: int) -> None:
     print("  (files and gradebook are written while the next one runs)", flush=True)
 
 
-def workers(size: int, rounds: int) -> None:
+def workers(size: int, rounds: int, training: bool) -> None:
     """The same class with one worker and with two, in turns."""
     students = {f"{number:02d}": cells for number, cells in enumerate(sources(size).values())}
     gains = []
-    with course(students, training=False) as place:
+    with course(students, training) as place:
         graded(place, LAB, 2)
         for _ in range(rounds):
-            walls = {}
+            walls, used = {}, {}
             for count in (1, 2):
                 fresh = Path(shutil.copytree(place, place.with_name(f"with{count}")))
                 for path in fresh.glob("gradebook*"):
                     path.unlink()
-                notes = Marks()
+                notes, before, begun = Marks(), busy_seconds(), time.perf_counter()
                 graded(fresh, LAB, count, notes)
+                used[count] = (busy_seconds() - before) / (time.perf_counter() - begun)
                 walls[count] = notes.over[-1] - notes.begun
                 shutil.rmtree(fresh)
-            gains.append((walls[1] / walls[2], second_process()))
-    gain, possible = (statistics.median(column) for column in zip(*gains, strict=True))
-    print(
-        f"workers 1 -> 2: {gain:.2f} x; two busy processes do {possible:.2f} x the work of one here just now",
-        flush=True,
-    )
+            gains.append((walls[1] / walls[2], used[1], used[2], second_process()))
+    gain, one, two, possible = (statistics.median(column) for column in zip(*gains, strict=True))
+    least, most = min(gains)[0], max(gains)[0]
+    what = "with" if training else "without"
+    print(f"workers 1 -> 2 {what} training: {gain:.2f} x ({least:.2f} to {most:.2f}); ", end="")
+    print(f"one keeps {one:.2f} processors busy and two {two:.2f}; ", end="")
+    print(f"two busy processes do {possible:.2f} x the work of one here just now", flush=True)
+
+
+def busy_seconds() -> float:
+    """What the machine's processors have worked so far."""
+    times = psutil.cpu_times()
+    return times.user + times.system + times.nice
 
 
 def many(size: int) -> None:
@@ -342,7 +350,7 @@ def main() -> None:
         "versus": lambda: versus(size, rounds, training=False),
         "training": lambda: versus(few, 1, training=True),
         "fixed": lambda: fixed(size),
-        "workers": lambda: workers(size, rounds),
+        "workers": lambda: [workers(size, rounds, training) for training in (False, True)],
         "class": lambda: many(large),
     }
     for part in given.parts:
