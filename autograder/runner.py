@@ -32,7 +32,7 @@ from nbformat.v4 import new_notebook
 
 from autograder.cage import Bounds, CageError, Ending, Inmate, View, Zygote
 from autograder.intake import BuiltLab, Step, clean, load_built
-from autograder.strip import place_of, texts_of
+from autograder.strip import cage_package, texts_of
 from autograder.wire import Link, Malformed, TooLarge
 
 HERE = Path(__file__).parent
@@ -186,10 +186,7 @@ def view_of_judge(folder: Path) -> View:
 
 def view_of_student(folder: Path, lab: BuiltLab, given: Path) -> View:
     """What the lab's cells need, the files that students got with the notebook, and nothing to learn an answer from."""
-    for module, text in texts_of(ROOT, lab).items():
-        path = folder / place_of(ROOT, module).relative_to(ROOT)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    cage_package(ROOT, lab, folder)
     copy_grader(folder, "far.py", "wire.py", "shortcuts.py")
     files = {}
     for path in sorted(given.rglob("*")):

@@ -3,39 +3,53 @@
 The package is the reference, and students may read it; but who submits its import has not solved the lab. So a cage
 gets a copy that holds the modules which locked cells import, and those which these import, and in them no body of what
 the lab asks for: `raise NotImplementedError` stands there, whatever other name or module hands the definition on. No
-other module is there, no hint and no data file. `labNN.py` adds to both sides by its directive `cage` (see `build`).
+other module is there and no hint; what lies beside the modules of a package inside lecturekit (trained weights, styles) is
+there with them. `labNN.py` adds to both sides by its directive `cage` (see `build`).
 
 Modules are read and never imported; the same lab and package give the same bytes.
 """
 
 import ast
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from autograder.definitions import Wrong, without
-from autograder.intake import BuiltLab, load_built
+from autograder.intake import BuiltLab
 from autograder.shortcuts import parsed
 
 PACKAGE = "lecturekit"
 ALWAYS = (f"{PACKAGE}.checks",)  # the words of a test have a half beside the student's code
 
 
-def cage_package(root: Path, lab: str, into: Path) -> Path:
+def cage_package(root: Path, lab: BuiltLab, into: Path) -> Path:
     """Write the package for the cage of a lab to `into`/lecturekit, and return that folder.
 
     Whoever puts `into` before all other folders on the path of imports has this package and no other.
 
     Raises:
-        ValueError: no such lab, a definition or module that isn't there, or something in its place already.
+        ValueError: a definition or module that isn't there, or something in the folder's place already.
     """
-    built, folder = load_built(root, lab), into / PACKAGE
+    folder = into / PACKAGE
     if folder.exists():
-        raise ValueError(f"{folder} is there already: expected a place for the package of {lab}")
-    for module, text in texts_of(root, built).items():
-        path = into / place_of(root, module).relative_to(root)
+        raise ValueError(f"{folder} is there already: expected a place for the package of {lab.name}")
+    for module, text in texts_of(root, lab).items():
+        place = place_of(root, module)
+        path = into / place.relative_to(root)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
+        if path.name == "__init__.py" and module != PACKAGE:
+            for data in data_of(place.parent):
+                copy = into / data.relative_to(root)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(data, copy)
     return folder
+
+
+def data_of(package: Path) -> list[Path]:
+    """The files of a package that are not Python's."""
+    found = (path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return sorted(path for path in found if path.suffix != ".py")
 
 
 def texts_of(root: Path, lab: BuiltLab) -> dict[str, str]:

@@ -31,7 +31,7 @@ print(*sorted(found), checks.__file__)
 
 @pytest.fixture(scope="module")
 def cage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return cage_package(ROOT, "lab03", tmp_path_factory.mktemp("cage"))
+    return cage_package(ROOT, load_built(ROOT, "lab03"), tmp_path_factory.mktemp("cage"))
 
 
 def run_in(cage: Path, steps: list) -> list[str]:
@@ -93,11 +93,11 @@ def test_who_submits_the_import_has_written_nothing(cage: Path) -> None:
 
 
 def test_the_same_bytes_each_time(cage: Path, tmp_path: Path) -> None:
-    again = cage_package(ROOT, "lab03", tmp_path)
+    again = cage_package(ROOT, load_built(ROOT, "lab03"), tmp_path)
     for path in cage.rglob("*.py"):
         assert (again / path.relative_to(cage)).read_bytes() == path.read_bytes()
     with pytest.raises(ValueError, match="is there already: expected a place for the package of lab03"):
-        cage_package(ROOT, "lab03", tmp_path)
+        cage_package(ROOT, load_built(ROOT, "lab03"), tmp_path)
 
 
 def test_what_the_lab_masks() -> None:
@@ -139,6 +139,16 @@ def test_imports_are_followed_however_they_are_written(root: Path, course) -> No
     modules = ["", ".checks", ".deep", ".deep.inner", ".deep.more", ".sums", ".words"]
     assert modules_of(root, lab) == [f"lecturekit{name}" for name in modules]
     assert "lecturekit.other" in modules_of(root, built(course, needs=["lecturekit.other"]))
+
+
+def test_what_lies_beside_the_modules_of_an_inner_package_is_there(root: Path, course, tmp_path: Path) -> None:
+    for name in ("hints/lab90.json", "answers.txt", "deep/weights/model.bin", "deep/__pycache__/inner.pyc"):
+        path = root / "lecturekit" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"data")
+    cage = cage_package(root, built(course), tmp_path)
+    found = {path.relative_to(cage).as_posix() for path in cage.rglob("*") if path.is_file() and path.suffix != ".py"}
+    assert found == {"deep/weights/model.bin"}
 
 
 def test_bodies_go_and_aliases_with_them(root: Path, course) -> None:

@@ -1,0 +1,116 @@
+// The browser's half of a widget: controls above, the picture that Python drew below. See base.py.
+
+const element = (name, attributes = {}, ...children) => {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+};
+
+const digits = (step) => (String(step).split(".")[1] || "").length;
+
+// What each kind of control is made of: a field, how it is read, how it is set.
+const kinds = {
+  slider(control) {
+    const field = element("input", { type: "range", min: control.low, max: control.high, step: control.step });
+    const shown = element("output");
+    const set = (value) => {
+      field.value = value;
+      shown.textContent = Number(value).toFixed(digits(control.step));
+      field.setAttribute("aria-valuetext", shown.textContent);
+    };
+    field.addEventListener("input", () => set(field.value));
+    return { field, parts: [field, shown], on: "input", read: () => Number(field.value), set };
+  },
+  choice(control) {
+    const field = element("select", {}, ...control.options.map((option) => element("option", {}, option)));
+    return { field, parts: [field], on: "change", read: () => field.value, set: (value) => (field.value = value) };
+  },
+  text(control) {
+    const field = control.lines > 1 ? element("textarea", { rows: control.lines }) : element("input", { type: "text" });
+    field.spellcheck = false;
+    return { field, parts: [field], on: "change", read: () => field.value, set: (value) => (field.value = value) };
+  },
+  toggle() {
+    const field = element("input", { type: "checkbox" });
+    return { field, parts: [field], on: "change", read: () => field.checked, set: (value) => (field.checked = value) };
+  },
+  button(control) {
+    const field = element("button", { type: "button" }, control.label);
+    let presses = control.value;
+    return { field, parts: [field], on: "click", read: () => ++presses, set: (value) => (presses = value) };
+  },
+};
+
+function render({ model, el }) {
+  const drawing = element("div");
+  const panel = element("div", { class: "lk-controls" });
+  const controls = {};
+  let number = 0; // of the last request
+  let waiting = false; // for its answer
+  let wanted = {}; // what has changed meanwhile
+
+  const send = () => {
+    waiting = true;
+    number = Math.max(number, model.get("answered")) + 1; // another view of the same widget may have asked too
+    model.send({ values: wanted, number });
+    wanted = {};
+  };
+  const change = (values) => {
+    Object.assign(wanted, values);
+    if (!waiting) send(); // else the answer sends it: no queue of outdated requests builds up
+  };
+
+  for (const control of model.get("controls")) {
+    const made = (controls[control.name] = kinds[control.kind](control));
+    made.field.dataset.name = control.name;
+    made.field.addEventListener(made.on, () => change({ [control.name]: made.read() }));
+    if (control.kind === "button") panel.append(made.field);
+    else panel.append(element("label", { class: `lk-${control.kind}` }, `${control.label} `, ...made.parts));
+  }
+  const follow = () => {
+    for (const [name, value] of Object.entries(model.get("values"))) {
+      if (!(name in wanted) && controls[name].field !== document.activeElement) controls[name].set(value);
+    }
+  };
+
+  const draw = () => {
+    const open = drawing.querySelector("details")?.open;
+    const focused = drawing.contains(document.activeElement) && document.activeElement.dataset.sets;
+    drawing.innerHTML = model.get("picture");
+    if (open) drawing.querySelector("details")?.setAttribute("open", "");
+    if (focused) [...drawing.querySelectorAll("[data-sets]")].find((part) => part.dataset.sets === focused)?.focus();
+  };
+  const answered = () => {
+    drawing.dataset.answered = model.get("answered");
+    if (model.get("answered") < number) return; // it has not heard of the last change yet
+    waiting = false;
+    if (Object.keys(wanted).length) send();
+  };
+  const press = (event) => {
+    if (event.type === "keydown" && event.key !== "Enter" && event.key !== " ") return;
+    const target = event.target.closest("[data-sets]");
+    if (!target) return;
+    event.preventDefault();
+    change(JSON.parse(target.dataset.sets));
+  };
+  drawing.addEventListener("click", press);
+  drawing.addEventListener("keydown", press);
+
+  el.dataset.lmSuppressShortcuts = "true"; // JupyterLab would take single keys for commands of its own
+  el.classList.add("lk");
+  el.append(element("p", { class: "lk-title" }, model.get("title")), panel, drawing);
+  model.on("change:values", follow);
+  model.on("change:picture", draw);
+  model.on("change:answered", answered);
+  for (const control of model.get("controls")) controls[control.name].set(control.value);
+  follow();
+  draw();
+  return () => {
+    model.off("change:values", follow);
+    model.off("change:picture", draw);
+    model.off("change:answered", answered);
+  };
+}
+
+export default { render };
