@@ -76,7 +76,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Text:
-    """A text, read when Enter is pressed or the field is left; of several lines if `lines` says so."""
+    """A text, of several lines if `lines` says so; it is read while it is typed."""
 
     name: str
     label: str

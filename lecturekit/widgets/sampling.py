@@ -76,7 +76,7 @@ def sampling(
         raise ValueError(f"logits of shape {list(fixed.shape)}: expected [V]")
     read: dict[str, tuple[list[int], Tensor]] = {}  # the last prompt's ids and logits
     written: list[tuple[str, float]] = []
-    last = {"presses": 0, "prompt": prompt}
+    last = {"write": 0, "prompt": prompt, "seed": 0}
 
     def look(prompt: str) -> tuple[list[int], Tensor]:
         if fixed is not None:
@@ -121,12 +121,12 @@ def sampling(
         config = GenerationConfig(
             do_sample=True, temperature=temperature, top_k=top_k or None, top_p=top_p, repetition_penalty=penalty
         )
-        pressed, changed = write > last["presses"], prompt != last["prompt"]
-        last.update(presses=write, prompt=prompt)
-        if pressed or changed:
+        asked = write > last["write"] or (seed != last["seed"] and len(written) > 0)
+        if asked or prompt != last["prompt"]:
             written.clear()
+        last.update(write=write, prompt=prompt, seed=seed)
         yield picture(prompt, logits, ids, config)
-        if not pressed:
+        if not asked:
             return
         generator = torch.Generator().manual_seed(1000 * seed + write)
         soon = ids
@@ -146,8 +146,8 @@ def sampling(
         controls = [Text("prompt", "prompt", prompt), *controls]
         controls += [
             Slider("penalty", "repetition penalty", 1.0, 2.0, 0.05, 1.0),
-            Slider("seed", "seed", 0, 99, 1, 0),
             Button("write", "write again"),
+            Slider("seed", "seed", 0, 99, 1, 0),
         ]
         look(prompt)  # whatever is missing is said here, not in the picture
     return Widget("Sampling: what the model says, and what is drawn from", draw, *controls)

@@ -29,7 +29,7 @@ const kinds = {
   text(control) {
     const field = control.lines > 1 ? element("textarea", { rows: control.lines }) : element("input", { type: "text" });
     field.spellcheck = false;
-    return { field, parts: [field], on: "change", read: () => field.value, set: (value) => (field.value = value) };
+    return { field, parts: [field], on: "input", read: () => field.value, set: (value) => (field.value = value) };
   },
   toggle() {
     const field = element("input", { type: "checkbox" });
@@ -43,7 +43,7 @@ const kinds = {
 };
 
 function render({ model, el }) {
-  const drawing = element("div");
+  const drawing = element("div", { class: "lk-picture" });
   const panel = element("div", { class: "lk-controls" });
   const controls = {};
   let number = 0; // of the last request
@@ -52,6 +52,7 @@ function render({ model, el }) {
 
   const send = () => {
     waiting = true;
+    drawing.dataset.waiting = "yes";
     number = Math.max(number, model.get("answered")) + 1; // another view of the same widget may have asked too
     model.send({ values: wanted, number });
     wanted = {};
@@ -82,9 +83,9 @@ function render({ model, el }) {
     if (focused) [...drawing.querySelectorAll("[data-sets]")].find((part) => part.dataset.sets === focused)?.focus();
   };
   const answered = () => {
-    drawing.dataset.answered = model.get("answered");
     if (model.get("answered") < number) return; // it has not heard of the last change yet
     waiting = false;
+    delete drawing.dataset.waiting;
     if (Object.keys(wanted).length) send();
   };
   const press = (event) => {
@@ -96,8 +97,13 @@ function render({ model, el }) {
   };
   drawing.addEventListener("click", press);
   drawing.addEventListener("keydown", press);
+  // JupyterLab takes single keys for commands of its own, unless the element they go to says otherwise
+  const keep = (event) => {
+    const modified = event.ctrlKey || event.metaKey || event.altKey;
+    if (el.contains(event.target)) event.target.toggleAttribute("data-lm-suppress-shortcuts", !modified);
+  };
+  window.addEventListener("keydown", keep, true);
 
-  el.dataset.lmSuppressShortcuts = "true"; // JupyterLab would take single keys for commands of its own
   el.classList.add("lk");
   el.append(element("p", { class: "lk-title" }, model.get("title")), panel, drawing);
   model.on("change:values", follow);
@@ -107,6 +113,7 @@ function render({ model, el }) {
   follow();
   draw();
   return () => {
+    window.removeEventListener("keydown", keep, true);
     model.off("change:values", follow);
     model.off("change:picture", draw);
     model.off("change:answered", answered);

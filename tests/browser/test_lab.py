@@ -1,40 +1,17 @@
 """`make lab` as a student sees it: JupyterLab in a real browser, and nbgrader's Validate button."""
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from autograder.build import ROOT
 from autograder.mistakes import load_proofs, notebook_of, reference, source_of, with_mistake
+from tools.browser import SECONDS, TOKEN, jupyterlab
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = "--no-sandbox --disable-gpu --disable-quic --disable-background-networking --disable-component-update --disable-sync"
-TOKEN = "a-token-for-this-test"
-SECONDS = 120
 EXERCISE, MISTAKE = "schedule", "width-the-wrong-way"  # its hint has an apostrophe, which HTML escapes
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.xdist_group("browser"),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: .ci/run installs it"),
-]
-
-
-def free_port() -> int:
-    with socket.socket() as end:
-        end.bind(("127.0.0.1", 0))
-        return end.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -48,40 +25,11 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     mine = root / "work" / "lab03" / "lab03.ipynb"
     mine.parent.mkdir(parents=True)
     nbformat.write(notebook_of("lab03", reference(lab) | with_mistake(lab, exercise, MISTAKE, mistake)), mine)
-    port = free_port()
-    environment = os.environ | {"JUPYTER_TOKEN": TOKEN, "HOME": str(root), "OMP_NUM_THREADS": "1"}
-    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    command = [sys.executable, "-m", "autograder", "lab", "--root", str(root), "--port", str(port), "--no-browser"]
-    with (root / "log.txt").open("w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        deadline = time.monotonic() + SECONDS
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/api").close()
-                break
-            except (urllib.error.URLError, ConnectionError):
-                assert server.poll() is None, (root / "log.txt").read_text()
-                assert time.monotonic() < deadline, (root / "log.txt").read_text()
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/lab/tree/lab03/lab03.ipynb?token={TOKEN}"
-    finally:
-        server.terminate()
-        server.wait(30)
+    with jupyterlab(root) as address:
+        yield f"{address}/lab03/lab03.ipynb?token={TOKEN}"
 
 
-@pytest.fixture
-def page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield browser.new_page(viewport={"width": 1400, "height": 1000})
-        browser.close()
-
-
-def test_the_validate_button_shows_the_hint(page: Page, address: str) -> None:
-    trouble: list[str] = []
-    page.on("requestfailed", lambda request: trouble.append(request.url))
-    page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
+def test_the_validate_button_shows_the_hint(page: Page, address: str, trouble: list[str]) -> None:
     page.goto(address)
     page.locator(".jp-Notebook h1").first.wait_for(timeout=SECONDS * 1000)
     page.get_by_role("button", name="Validate").click()

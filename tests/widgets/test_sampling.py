@@ -142,7 +142,7 @@ def test_the_text_is_drawn_again_and_alike_with_the_same_seed(gpt: GPT2LMHeadMod
     assert written(shown(widget, temperature=0.5)) == one  # the text stays while the bars move
     assert written(shown(other, write=1)) == one
     assert written(shown(widget, write=2)) != one
-    assert written(shown(other, seed=1, write=2)) not in (one, written(widget.picture))
+    assert written(shown(other, seed=1)) not in (one, [], written(widget.picture))
     assert written(shown(widget, prompt="кот")) == []
 
 
