@@ -109,11 +109,11 @@ def build(path: Path, root: Path = ROOT) -> Path:
     """Writes the nbgrader source of ``solutions/labNN.py``, then its release, and returns the release's path."""
     lab = read_lab(path, root)
     source = Path(root, "solutions", lab.name, f"{lab.name}.ipynb")
-    _put(source, (nbformat.writes(lab.notebook) + "\n").encode())
+    put(source, (nbformat.writes(lab.notebook) + "\n").encode())
     return release(lab.name, root)
 
 
-def _put(path: Path, data: bytes) -> None:
+def put(path: Path, data: bytes) -> None:
     """Lets a file hold ``data``, at one stroke, and leaves one that does already as it is."""
     if path.is_file() and path.read_bytes() == data:
         return
@@ -178,7 +178,7 @@ def release(name: str, root: Path = ROOT) -> Path:
             raise BuildError(f"{_shown(source, root)}: nbgrader made no release: {why}") from error
         made = Path(folder, name, f"{name}.ipynb")
         _check_release(source, made, target, root)
-        _put(target, made.read_bytes())
+        put(target, made.read_bytes())
     for stray in set(target.parent.iterdir()) - {target}:
         shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
     return target

@@ -57,24 +57,28 @@ def bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
 
 @app.command()
 def build(
-    labs: Annotated[list[str] | None, typer.Argument(help="such as lab03; by default all")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="such as lab03 or 03_transformer; by default all")] = None,
     root: Annotated[Path, typer.Option(help="the folder of the course")] = Path(),
     check: Annotated[bool, typer.Option(help="change nothing; fail if something is out of step")] = False,
 ) -> None:
-    """Build solutions/labNN/, labs/labNN/ and the hints from solutions/labNN.py."""
+    """Build labs from solutions/labNN.py (the notebooks and the hints), lectures from course/NN_topic.py."""
     from autograder.build import BuildError
+    from autograder.lectures import lectures
     from autograder.mistakes import MistakeError
 
     console, root = Console(), root.resolve()
-    names = labs or sorted(path.stem for path in (root / "solutions").glob("lab[0-9][0-9].py"))
+    names = names or [
+        *sorted(path.stem for path in (root / "solutions").glob("lab[0-9][0-9].py")),
+        *lectures(root),
+    ]
     if not names:
-        fail(f"no labs: expected {root / 'solutions'}/labNN.py")
+        fail(f"nothing to build: expected {root / 'solutions'}/labNN.py or {root / 'course'}/NN_topic.py")
     try:
         with bar(console, "building") as advance:
             for done, name in enumerate(names, 1):
                 stale = build_one(name, root, check)
                 if stale:
-                    fail(f"{', '.join(stale)}: out of step with solutions/{name}.py; run `make build`")
+                    fail(f"{', '.join(stale)}: out of step with {name}.py; run `make build`")
                 advance(done, len(names))
     except (BuildError, MistakeError) as error:
         fail(error)
@@ -82,12 +86,18 @@ def build(
 
 
 def build_one(name: str, root: Path, check: bool) -> list[str]:
-    """Build one lab, or with `check` name the files that building it would change."""
+    """Build a lab or a lecture, or with `check` name the files that building it would change."""
     from autograder.build import build
     from autograder.hints import build_hints
+    from autograder.lectures import build_lecture, lectures, written
 
+    if name in lectures(root):
+        file = root / "course" / f"{name}.ipynb"
+        if not check:
+            build_lecture(name, root)
+        return [] if file.is_file() and file.read_text(encoding="utf-8") == written(name, root) else [file.name]
     if not (root / "solutions" / f"{name}.py").is_file():
-        fail(f"no lab {name!r}: expected {root / 'solutions' / name}.py")
+        fail(f"no lab or lecture {name!r}: expected {root / 'solutions' / name}.py or {root / 'course' / name}.py")
     if not check:
         build(root / "solutions" / f"{name}.py", root)
         build_hints(name, root)

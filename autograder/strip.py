@@ -3,8 +3,8 @@
 The package is the reference, and students may read it; but who submits its import has not solved the lab. So a cage
 gets a copy that holds the modules which locked cells import, and those which these import, and in them no body of what
 the lab asks for: `raise NotImplementedError` stands there, whatever other name or module hands the definition on. No
-other module is there and no hint; what lies beside the modules of a package inside lecturekit (trained weights, styles) is
-there with them. `labNN.py` adds to both sides by its directive `cage` (see `build`).
+other module is there and no hint; what lies beside the modules of a package inside lecturekit (trained weights,
+styles) is there with them. `labNN.py` adds to both sides by its directive `cage` (see `build`).
 
 Modules are read and never imported; the same lab and package give the same bytes.
 """
