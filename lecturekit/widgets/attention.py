@@ -25,6 +25,7 @@ from lecturekit.widgets.base import (
     box,
     drawing,
     line,
+    scrolling,
     sets,
     tag,
     text,
@@ -76,11 +77,6 @@ def seen_keys(weights: Tensor) -> Tensor | None:
 
 
 # ---- drawing ---------------------------------------------------------------------------------------------------------
-def scrolling(picture: Markup, width: float) -> Markup:
-    """A drawing that gets no smaller than three quarters: where there is less room, it scrolls."""
-    return tag("div", tag("div", picture, style=f"min-width: {0.75 * width:.0f}px"), style="overflow-x: auto")
-
-
 def row_of_cells(
     row: Sequence[float], names: Sequence[Markup], query: Markup, left: float, y: float, size: float, most: float
 ) -> Markup:
@@ -157,7 +153,7 @@ def heat_map(
     if bars:
         parts.append(bars_below(values[selected], columns, rows[selected], left, height + 16, size))
         height += BARS + 30
-    return scrolling(drawing(width, height, *parts, label=label), width)
+    return scrolling(drawing(width, height, *parts, label=label), 0.75 * width)
 
 
 def bars_below(

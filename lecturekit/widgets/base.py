@@ -179,6 +179,12 @@ def drawing(width: float, height: float, *children: Markup, label: str) -> Marku
     )
 
 
+def scrolling(picture: Markup, width: float) -> Markup:
+    """A drawing that gets no smaller than so many units: where there is less room, it scrolls sideways."""
+    inside = tag("div", picture, style=f"min-width: {width:.0f}px")
+    return tag("div", inside, class_="lk-scroll", tabindex=0, role="region", aria_label="scrolls sideways")
+
+
 def text(x: float, y: float, content: Any, **attributes: Any) -> Markup:
     return tag("text", content, x=float(x), y=float(y), **attributes)
 
@@ -206,6 +212,15 @@ def visible(token: str) -> str:
     """A token as it is drawn: white space made visible, at most MOST_CHARACTERS characters."""
     shown = token.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥") or "∅"
     return shown if len(shown) <= MOST_CHARACTERS else shown[: MOST_CHARACTERS - 1] + "…"
+
+
+def in_words(value: Any) -> str:
+    """A control's value on one line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return "".join(letter if letter.isprintable() else " " for letter in value)
+    return written(value)
 
 
 def written(value: Any) -> str:
@@ -326,8 +341,11 @@ class Widget:
     def html(self) -> str:
         """The static form: the picture of the present values, and these in words."""
         *_, self.picture = self.pictures()
-        said = [f"{control.label}: {written(self.values[name])}" for name, control in self.controls.items()]
-        said = [words for words, control in zip(said, self.controls.values(), strict=True) if control.kind != "button"]
+        said = [
+            f"{control.label}: {in_words(self.values[name])}"
+            for name, control in self.controls.items()
+            if control.kind != "button" and self.values[name] != ""
+        ]
         values = tag("p", "  ·  ".join(said), class_="lk-values") if said else Markup()
         heading = tag("p", self.title, class_="lk-title")
         # without the targets of clicks, since nobody answers them

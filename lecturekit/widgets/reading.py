@@ -61,36 +61,50 @@ def field_of(output: Any, name: str, what: str) -> Any:
     return found
 
 
+def logits_of(output: Any, length: int, name: str = "logits") -> Tensor:
+    """The logits [1, T, V] that a model returned for ids [1, T]: a tensor, the first of several, or a field.
+
+    TypeError and ValueError say what is missing.
+    """
+    expected = f"logits [1, T, V], alone, first of a tuple, or as the field `{name}`"
+    logits = field_of(output, name, expected)
+    logits = logits[0] if type(logits) in (tuple, list) and logits else logits
+    if not isinstance(logits, Tensor):
+        raise TypeError(f"the model returned {type(logits).__name__}: expected {expected}")
+    if logits.dim() != 3 or logits.shape[:2] != (1, length):
+        raise ValueError(
+            f"the model's logits for ids [1, {length}] have the shape {list(logits.shape)}: expected {expected}"
+        )
+    return logits
+
+
 def next_logits(model: Callable[[Tensor], Any], ids: Sequence[int]) -> Tensor:
     """What the model says of the token after ids: [V], on the CPU in float32.
 
-    The model is called with ids [1, T] and returns logits [1, T, V], as a tensor, as the first of several, or as the
-    field `logits`. TypeError and ValueError say what is missing.
+    The model is called with ids [1, T]; for what it may return, and for errors, see `logits_of`.
     """
-    expected = "logits [1, T, V], alone, first of a tuple, or as the field `logits`"
     if not ids:
         raise ValueError("an empty text: expected at least one token to go on from")
     with at_rest(model) as device:
         output = model(torch.tensor([list(ids)], device=device))
-    logits = field_of(output, "logits", expected)
-    logits = logits[0] if type(logits) in (tuple, list) and logits else logits
-    if not isinstance(logits, Tensor):
-        raise TypeError(f"the model returned {type(logits).__name__}: expected {expected}")
-    if logits.dim() != 3 or logits.shape[:2] != (1, len(ids)):
-        raise ValueError(
-            f"the model's logits for ids [1, {len(ids)}] have the shape {list(logits.shape)}: expected {expected}"
-        )
-    return logits[0, -1].detach().float().cpu()
+    return logits_of(output, len(ids))[0, -1].detach().float().cpu()
+
+
+def check_reader(tokenizer: Any, name: str = "") -> None:
+    """TypeError, which begins with the name, if a tokenizer can't encode and decode."""
+    for wanted in ("encode", "decode"):
+        if not callable(getattr(tokenizer, wanted, None)):
+            found = f"{name}: a tokenizer" if name else "a tokenizer"
+            raise TypeError(f"{found} of type {type(tokenizer).__name__} without {wanted}: expected encode and decode")
 
 
 def ids_of(tokenizer: Reader, text: str) -> list[int]:
-    """The ids of a text. TypeError if the tokenizer can't encode and decode."""
-    for name in ("encode", "decode"):
-        if not callable(getattr(tokenizer, name, None)):
-            raise TypeError(
-                f"a tokenizer of type {type(tokenizer).__name__} without {name}: expected encode and decode"
-            )
-    return [int(index) for index in tokenizer.encode(text)]
+    """The ids of a text, without what a model's template adds. TypeError if the tokenizer can't encode and decode."""
+    check_reader(tokenizer)
+    # Hugging Face's add the template unless told not to, and return an Encoding
+    theirs = hasattr(tokenizer, "convert_ids_to_tokens") or hasattr(tokenizer, "id_to_token")
+    found: Any = tokenizer.encode(text, **({"add_special_tokens": False} if theirs else {}))
+    return [int(index) for index in getattr(found, "ids", found)]
 
 
 def texts_of(tokenizer: Reader, ids: Sequence[int]) -> list[str]:

@@ -78,7 +78,9 @@ function render({ model, el }) {
   const draw = () => {
     const open = drawing.querySelector("details")?.open;
     const focused = drawing.contains(document.activeElement) && document.activeElement.dataset.sets;
+    const scrolled = [...drawing.querySelectorAll(".lk-scroll")].map((part) => part.scrollLeft);
     drawing.innerHTML = model.get("picture");
+    drawing.querySelectorAll(".lk-scroll").forEach((part, index) => (part.scrollLeft = scrolled[index] ?? 0));
     if (open) drawing.querySelector("details")?.setAttribute("open", "");
     if (focused) [...drawing.querySelectorAll("[data-sets]")].find((part) => part.dataset.sets === focused)?.focus();
   };
