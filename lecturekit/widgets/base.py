@@ -21,7 +21,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from inspect import isgenerator
 from pathlib import Path
@@ -39,7 +39,7 @@ MOST_ROWS = 400  # of a table
 # ---- controls --------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Slider:
-    """A number between two ends, in steps."""
+    """A number between two ends, in steps; it is there `only` while the choices named have one of these values."""
 
     name: str
     label: str
@@ -47,6 +47,7 @@ class Slider:
     high: float
     step: float = 1
     value: float = 0
+    only: Mapping[str, Sequence[str]] = field(default_factory=dict)
     kind: str = "slider"
 
     def read(self, value: Any) -> float:
@@ -311,6 +312,10 @@ class Widget:
         for picture in self.pictures():
             self.show(picture)
 
+    def is_there(self, control: Control) -> bool:
+        """Whether a control is shown beside the present values of the others."""
+        return all(self.values[name] in values for name, values in getattr(control, "only", {}).items())
+
     def pictures(self) -> Iterator[Picture]:
         """What `draw` makes of the values, by one thread: one picture, or one after the other."""
         threads = torch.get_num_threads()
@@ -344,7 +349,7 @@ class Widget:
         said = [
             f"{control.label}: {in_words(self.values[name])}"
             for name, control in self.controls.items()
-            if control.kind != "button" and self.values[name] != ""
+            if control.kind != "button" and self.values[name] != "" and self.is_there(control)
         ]
         values = tag("p", "  ·  ".join(said), class_="lk-values") if said else Markup()
         heading = tag("p", self.title, class_="lk-title")

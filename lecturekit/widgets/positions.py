@@ -357,8 +357,8 @@ def positional_encodings(
         Slider("position", "position", 0, max(rows, length) - 1, 1, min(40, rows - 1)),
         Slider("distance", "distance", -REACH, REACH, 1, -12),
         Slider("dimension", "dimension (T5: head)", 0, DIMENSIONS - 1, 1, 8 if bias is None else 0),
-        Slider("width", "width", 4, DIMENSIONS, 2, 32),
+        Slider("width", "width", 4, DIMENSIONS, 2, 32, only={"kind": KINDS[:2]}),
     ]
     if biases is None:
-        controls.append(Slider("buckets", "T5's buckets", 4, 64, 2, 32))
+        controls.append(Slider("buckets", "T5's buckets", 4, 64, 2, 32, only={"kind": KINDS[2:]}))
     return Widget("Positions: what tells a Transformer where a token is", draw, *controls)

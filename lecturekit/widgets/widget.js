@@ -66,12 +66,19 @@ function render({ model, el }) {
     const made = (controls[control.name] = kinds[control.kind](control));
     made.field.dataset.name = control.name;
     made.field.addEventListener(made.on, () => change({ [control.name]: made.read() }));
-    if (control.kind === "button") panel.append(made.field);
-    else panel.append(element("label", { class: `lk-${control.kind}` }, `${control.label} `, ...made.parts));
+    made.place = made.field;
+    if (control.kind !== "button") {
+      made.place = element("label", { class: `lk-${control.kind}` }, `${control.label} `, ...made.parts);
+    }
+    panel.append(made.place);
   }
   const follow = () => {
-    for (const [name, value] of Object.entries(model.get("values"))) {
+    const values = model.get("values");
+    for (const [name, value] of Object.entries(values)) {
       if (!(name in wanted) && controls[name].field !== document.activeElement) controls[name].set(value);
+    }
+    for (const { name, only = {} } of model.get("controls")) {
+      controls[name].place.hidden = !Object.entries(only).every(([other, all]) => all.includes(values[other]));
     }
   };
 
