@@ -353,9 +353,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b, as F.linear has it, with the operands in the order that is fast for a few rows.
 
     x [..., D], weight [E, D], bias [E] -> [..., E]; values differ in their last bits at most. A model that writes one
-    token at a time does little but read its weights. MKL, torch's library for float32 on most processors, reads them
-    at a third of the memory's speed when x has few rows and is the first operand; W xᵀ it reads at full speed, but
-    for a single row, which is therefore computed twice.
+    token at a time does little but read its weights. MKL, torch's library for float32 on most processors, is slow to
+    read them when x has few rows and is the first operand, and quick in W xᵀ, but for a single row, which is therefore
+    computed twice; `bench/models.py` has the cached generation that lives by it.
     """
     rows = x.shape[:-1].numel()
     few = 0 < rows <= FEW_ROWS and x.dtype == torch.float32 and x.device.type == "cpu" and weight.is_contiguous()
