@@ -345,16 +345,17 @@ def lab(
     port: Annotated[int, typer.Option(help="where JupyterLab listens")] = 8888,
     browser: Annotated[bool, typer.Option(help="open a browser")] = True,
 ) -> None:
-    """Open JupyterLab on a copy of the labs, in ROOT/work; what is there already stays as it is."""
+    """Open JupyterLab on a copy of labs and lectures, in ROOT/work; what is there already stays as it is."""
     console, work = Console(), root / "work"
     released = sorted((root / "labs").glob("*/*.ipynb"))
     if not released:
         fail(f"no labs: expected {root / 'labs'}/labNN/labNN.ipynb; run `make build`")
-    for notebook in released:
-        mine = work / notebook.relative_to(root / "labs")
+    for notebook in [*released, *sorted((root / "course").glob("*.ipynb"))]:
+        mine = work / notebook.relative_to(root / "labs" if notebook in released else root)
         if not mine.exists():
             mine.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(notebook, mine)
+            text = notebook.read_text(encoding="utf-8")
+            mine.write_text(text.replace("(../labs/", "(../"), encoding="utf-8")  # there they lie side by side
             console.print(f"{mine}: a fresh copy")
         elif mine.stat().st_mtime < notebook.stat().st_mtime:
             console.print(f"{mine}: yours, left as it is. The lab has changed since: to begin anew, move it away")
