@@ -19,9 +19,11 @@ import textwrap
 import urllib.error
 import urllib.parse
 import urllib.request
+import zlib
 from calendar import monthrange
 from collections.abc import Callable, Sequence
 from datetime import date
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import NamedTuple, TypeVar
@@ -353,6 +355,129 @@ def agreement_sentences(count: int, seed: int, language: str = "en") -> list[tup
     pairs = distinct(lambda: draw_pair(random, language), count)
     labels = [random.randrange(2) for _ in pairs]
     return [(pair[1 - label], label) for pair, label in zip(pairs, labels, strict=True)]
+
+
+# ---- tasks that a prompt shows ---------------------------------------------------------------------------------------
+# Everyday words of at most six letters and one translation of each, so that either side tells the other.
+WORD_PAIRS = {
+    "animals": "cat кот, dog собака, cow корова, horse конь, pig свинья, sheep овца, goat коза, bird птица, fish рыба, "
+    "mouse мышь, wolf волк, fox лиса, hare заяц, bee пчела, fly муха, snake змея, duck утка, goose гусь, hen курица, "
+    "tiger тигр, lion лев, crow ворона, owl сова, whale кит, spider паук",
+    "food": "bread хлеб, milk молоко, water вода, tea чай, salt соль, sugar сахар, meat мясо, soup суп, cheese сыр, "
+    "apple яблоко, pear груша, onion лук, honey мёд, butter масло, egg яйцо, rice рис, cake торт, juice сок, nut орех, "
+    "plum слива, lemon лимон, flour мука, berry ягода",
+    "nature": "sun солнце, moon луна, star звезда, sky небо, sea море, river река, lake озеро, forest лес, field поле, "
+    "tree дерево, leaf лист, flower цветок, grass трава, snow снег, rain дождь, wind ветер, fire огонь, stone камень, "
+    "sand песок, ice лёд, hill холм, island остров, cloud облако, earth земля, gold золото, smoke дым, light свет",
+    "things": "house дом, door дверь, window окно, wall стена, floor пол, table стол, chair стул, lamp лампа, "
+    "key ключ, knife нож, spoon ложка, cup чашка, book книга, pen ручка, letter письмо, clock часы, box ящик, "
+    "bag сумка, soap мыло, roof крыша, garden сад, bridge мост, road дорога, street улица, city город, school школа, "
+    "train поезд, boat лодка, car машина, wheel колесо, paper бумага, needle игла, hat шляпа, coat пальто, boot сапог, "
+    "ring кольцо, money деньги, music музыка, song песня, game игра, ball мяч",
+    "body": "hand рука, leg нога, head голова, eye глаз, ear ухо, nose нос, mouth рот, tooth зуб, hair волосы, "
+    "heart сердце, back спина, neck шея, knee колено, finger палец, face лицо, blood кровь, skin кожа, bone кость",
+    "people": "mother мать, father отец, son сын, sister сестра, friend друг, king король, doctor врач, guest гость, "
+    "name имя, uncle дядя, aunt тётя, wife жена",
+    "time": "day день, night ночь, year год, month месяц, week неделя, hour час, minute минута, spring весна, "
+    "summer лето, autumn осень, winter зима",
+    "numbers": "one один, two два, three три, four четыре, five пять, six шесть, seven семь, eight восемь, "
+    "nine девять, ten десять",
+    "properties": "white белый, black чёрный, blue синий, new новый, old старый, dry сухой, clean чистый, warm тёплый",
+}
+LETTERS = {"en": ("bcdfghjklmnprstvwz", "aeiou"), "ru": ("бвгджзклмнпрстфхчш", "аеиоуы")}  # consonants, vowels
+STRING_FUNCTIONS: dict[str, Callable[[str], str]] = {
+    "copy": lambda word: word,
+    "reverse": lambda word: word[::-1],
+    "first letter": lambda word: word[0],
+    "last letter": lambda word: word[-1],
+    "without the first": lambda word: word[1:],
+    "double": lambda word: word + word,
+    "upper case": str.upper,
+    "length": lambda word: str(len(word)),
+}
+TRANSLATIONS = ("English to Russian", "Russian to English")
+PATTERNS = ("alternate", "count on", "letters on")
+ALPHABET = "abcdefghijklmnopqrstuvwxyz"
+PATTERN_LETTERS = (*ALPHABET, *"абвгдежзиклмнопрстуфхцчшщэюя")
+TASKS = (*STRING_FUNCTIONS, *TRANSLATIONS, *PATTERNS)
+
+
+@cache
+def word_pairs() -> tuple[tuple[str, str], ...]:
+    """The pairs (English, Russian) of WORD_PAIRS, no word twice."""
+    return tuple(
+        (english, russian) for pairs in WORD_PAIRS.values() for english, russian in map(str.split, pairs.split(", "))
+    )
+
+
+def is_held_out(word: str) -> bool:
+    """Whether the word is one of the eighth on which the string functions are tried out and never taught."""
+    return zlib.crc32(word.encode()) % 8 == 0
+
+
+def made_up_word(random: Random, longest: int = 4) -> str:
+    """Three to `longest` letters, consonants and vowels in turn, of one script: Latin in two cases of three."""
+    letters = LETTERS[random.choice(("en", "en", "ru"))]
+    first, length = random.randrange(2), random.randint(3, longest)
+    return "".join(random.choice(letters[(first + place) % 2]) for place in range(length))
+
+
+def task_example(task: str, random: Random, held_out: bool = False) -> tuple[str, str]:
+    """What a task of TASKS is given, and its answer.
+
+    The string functions are given a word of WORD_PAIRS or a made-up one, of at most four letters; it `is_held_out`
+    if `held_out` is true, and else not.
+    """
+    if task in STRING_FUNCTIONS:
+        word = ""
+        while not 0 < len(word) <= 4 or is_held_out(word) != held_out:
+            real = random.random() < 0.5
+            word = random.choice(random.choice(word_pairs())) if real else made_up_word(random)
+        return word, STRING_FUNCTIONS[task](word)
+    if task in TRANSLATIONS:
+        english, russian = random.choice(word_pairs())
+        return (english, russian) if task == TRANSLATIONS[0] else (russian, english)
+    if task == "alternate":
+        one, other = random.sample(PATTERN_LETTERS, 2)
+        shown = [one, other] * 3
+        cut = random.randint(4, 5)
+        return " ".join(shown[:cut]), shown[cut]
+    if task == "count on":
+        first = random.randint(1, 90)
+        numbers = [str(first + place) for place in range(random.randint(3, 4))]
+        return " ".join(numbers[:-1]), numbers[-1]
+    first, length = random.randrange(len(ALPHABET) - 4), random.randint(3, 4)
+    letters = ALPHABET[first : first + length]
+    return " ".join(letters[:-1]), letters[-1]
+
+
+def task_examples(task: str, count: int, seed: int, held_out: bool = False) -> list[tuple[str, str]]:
+    """Different pairs (what a task of TASKS is given, its answer), to be examples in a prompt.
+
+    With `held_out` the string functions are given words that they are given in no other call; the other tasks know no
+    such words. ValueError for another `task`, or a `count` that is not to be had.
+
+    >>> task_examples("reverse", 3, seed=1)
+    [('мяч', 'чям'), ('bosu', 'usob'), ('efib', 'bife')]
+    """
+    if task not in TASKS:
+        raise ValueError(f"task {task!r}: expected one of {', '.join(TASKS)}")
+    random = Random(seed)
+    return distinct(lambda: task_example(task, random, held_out), count)
+
+
+def repeated_pattern(random: Random, length: int) -> str:
+    """A line of about `length` characters that goes on as it begins: one to four symbols again and again, or counting.
+
+    >>> repeated_pattern(Random(0), 20)
+    'c q ж е c q ж е c q'
+    """
+    if random.random() < 0.3:
+        first = random.randint(1, 60)
+        symbols = [str(first + place) for place in range(length)]
+    else:
+        symbols = [random.choice(PATTERN_LETTERS) for _ in range(random.randint(1, 4))] * length
+    return " ".join(symbols)[:length].rpartition(" ")[0]
 
 
 # ---- files of your own -----------------------------------------------------------------------------------------------

@@ -232,12 +232,17 @@ def beam_search(
         # A beam that is not possible at all, -inf, is there only to fill the tensor.
         for text, rank in (ends & (scores > -math.inf))[:, :num_beams].nonzero().tolist():
             if searching[text]:
+                # region: finish
                 new = torch.cat([ids[rows[text, rank], start:], tokens[text, rank, None]])
-                finished[text].append((scores[text, rank].item() / length**length_penalty, new))
+                score = scores[text, rank].item() / length**length_penalty
+                # endregion
+                finished[text].append((score, new))
         # At the end there is nothing left but -inf, which beats nothing: the search is over for every text.
+        # region: go-on
         scores, kept = scores.masked_fill(ends, -math.inf).topk(min(num_beams, scores.size(1)))  # [B, K]
         rows, tokens = rows.gather(1, kept).flatten(), tokens.gather(1, kept).flatten()  # [R]
         ids = torch.cat([ids[rows], tokens[:, None]], dim=1)  # [R, T + 1]
+        # endregion
 
         at_best = max_new_tokens if early_stopping == "never" and length_penalty > 0 else length
         for text, score in enumerate(scores[:, 0].tolist()):

@@ -17,6 +17,7 @@ from lecturekit.models.gpt import (
     GPTConfig,
     GPTLMHeadModel,
     GPTModel,
+    count_parameters,
 )
 from lecturekit.models.t5 import T5Config, T5ForConditionalGeneration
 
@@ -87,12 +88,21 @@ def test_gpt_1() -> None:
 def test_gpt_2(n_layer: int, n_embd: int, n_head: int, expected: int) -> None:
     config = GPT2Config(n_layer=n_layer, n_embd=n_embd, n_head=n_head)
     assert count(lambda: GPT2Model(config)) == count(lambda: GPT2LMHeadModel(config)) == expected
+    assert count_parameters(config)["total"] == expected
     sparse = GPT2Config(n_layer=n_layer, n_embd=n_embd, n_head=n_head, local_window=128)
     assert count(lambda: GPT2LMHeadModel(sparse)) == expected
 
 
 def test_a_gpt_2_block_is_as_large_as_a_bert_layer() -> None:
     assert count(lambda: GPT2Block(GPT2Config())) == 7_087_872
+
+
+def test_inside_gpt_2() -> None:
+    config = GPT2Config(vocab_size=17, n_positions=5, n_embd=6, n_head=2, n_layer=3, n_inner=11)
+    with torch.device("meta"):
+        model = GPT2LMHeadModel(config)
+    expected = {"block": size(model.transformer.h[0]), "blocks": size(model.transformer.h), "total": size(model)}
+    assert count_parameters(config) == expected | {"embeddings": size(model.transformer.wte) + 5 * 6}
 
 
 T5_LARGE = T5Config(d_model=1024, d_kv=64, d_ff=4096, num_layers=24, num_heads=16)

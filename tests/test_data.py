@@ -2,6 +2,7 @@
 
 import doctest
 import hashlib
+import itertools
 import re
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from datetime import date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import sqrt
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -20,20 +22,30 @@ import torch
 from lecturekit import data
 from lecturekit.data import (
     DATE_FORMATS,
+    PATTERNS,
+    STRING_FUNCTIONS,
+    TASKS,
+    TRANSLATIONS,
+    WORD_PAIRS,
     agreement_pairs,
     agreement_sentences,
     dates,
     download,
     fetch,
     hub_url,
+    is_held_out,
+    made_up_word,
     manual_documents,
     manual_paragraphs,
     manual_text,
     read_folder,
     read_pairs,
     read_text,
+    repeated_pattern,
     split_sentences,
     sums,
+    task_examples,
+    word_pairs,
     written_date,
 )
 from lecturekit.objectives import next_sentence_pairs
@@ -322,6 +334,102 @@ def test_nouns_in_between_do_not_give_the_number_away(language: str) -> None:
     assert 0.4 < sum(alike) / len(alike) < 0.6
 
 
+# ---- tasks that a prompt shows ---------------------------------------------------------------------------------------
+def test_words_and_their_translations() -> None:
+    pairs = word_pairs()
+    assert 150 <= len(pairs) == sum(line.count(",") + 1 for line in WORD_PAIRS.values())
+    assert len({english for english, _ in pairs}) == len({russian for _, russian in pairs}) == len(pairs)
+    assert all(
+        re.fullmatch("[a-z]{2,6}", english) and re.fullmatch("[а-яё]{2,6}", russian) for english, russian in pairs
+    )
+    assert {("cat", "кот"), ("house", "дом"), ("new", "новый")} <= set(pairs)
+
+
+BY_HAND = {
+    "copy": "утка",
+    "reverse": "акту",
+    "first letter": "у",
+    "last letter": "а",
+    "without the first": "тка",
+    "double": "уткаутка",
+    "upper case": "УТКА",
+    "length": "4",
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_tasks_have_their_answers(task: str) -> None:
+    count = 30
+    examples = task_examples(task, count, seed=4)
+    assert examples == task_examples(task, count, seed=4) != task_examples(task, count, seed=5)
+    assert len({given for given, _ in examples}) == count
+    for given, answer in examples:
+        if task in STRING_FUNCTIONS:
+            letters = list(given)
+            assert (
+                answer
+                == {
+                    "copy": given,
+                    "reverse": "".join(reversed(letters)),
+                    "first letter": letters[0],
+                    "last letter": letters[-1],
+                    "without the first": "".join(letters[1:]),
+                    "double": "".join(letters * 2),
+                    "upper case": "".join(chr(ord(letter) - 32) if letter != "ё" else "Ё" for letter in letters),
+                    "length": str(len(letters)),
+                }[task]
+            )
+            assert 2 <= len(given) <= 4
+        elif task in TRANSLATIONS:
+            pair = (given, answer) if task == "English to Russian" else (answer, given)
+            assert pair in word_pairs()
+        else:
+            shown = [*given.split(), answer]
+            if task == "alternate":
+                assert shown[0] != shown[1]
+                assert shown == (shown[:2] * 3)[: len(shown)]
+                assert 5 <= len(shown) <= 6
+            else:
+                numbers = [int(symbol) if task == "count on" else ord(symbol) for symbol in shown]
+                assert {after - before for before, after in itertools.pairwise(numbers)} == {1}
+
+
+def test_a_function_by_hand() -> None:
+    assert {task: function("утка") for task, function in STRING_FUNCTIONS.items()} == BY_HAND
+    assert set(TASKS) == {*BY_HAND, *TRANSLATIONS, *PATTERNS}
+
+
+@pytest.mark.parametrize("task", STRING_FUNCTIONS)
+def test_held_out_words_are_never_taught(task: str) -> None:
+    taught, tried = ({given for given, _ in task_examples(task, 100, 0, held_out)} for held_out in (False, True))
+    assert not any(map(is_held_out, taught))
+    assert all(map(is_held_out, tried))
+
+
+def test_an_eighth_of_the_words_is_held_out() -> None:
+    random = Random(0)
+    words = {made_up_word(random) for _ in range(20_000)}
+    rate(sum(map(is_held_out, words)), len(words), 1 / 8)
+    assert {len(word) for word in words} == {3, 4}
+    assert all(re.fullmatch("[a-z]+|[а-я]+", word) for word in words)
+
+
+def test_patterns_go_on_as_they_begin() -> None:
+    random, kinds = Random(0), Counter()
+    for _ in range(300):
+        line = repeated_pattern(random, 60)
+        symbols = line.split(" ")
+        assert 50 <= len(line) <= 60
+        if symbols[0].isdigit():
+            kinds["counting"] += 1
+            assert {int(after) - int(before) for before, after in itertools.pairwise(symbols)} == {1}
+        else:
+            period = next(n for n in range(1, 5) if symbols[n:] == symbols[:-n])
+            kinds[period] += 1
+    rate(kinds["counting"], 300, 0.3)
+    assert all(kinds[period] > 20 for period in range(1, 5))
+
+
 # ---- bad input of generators -----------------------------------------------------------------------------------------
 def test_bad_input_of_generators() -> None:
     for call in (dates, agreement_pairs, agreement_sentences):
@@ -337,6 +445,10 @@ def test_bad_input_of_generators() -> None:
     for operators in ("", "+/"):
         with pytest.raises(ValueError, match=rf"^operators='{re.escape(operators)}': expected some of '\+-\*'$"):
             sums(1, 0, operators=operators)
+    with pytest.raises(ValueError, match=r"^task 'sort': expected one of copy, reverse, "):
+        task_examples("sort", 1, 0)
+    with pytest.raises(ValueError, match=r"^count=45: there are hardly more than 44 different examples$"):
+        task_examples("letters on", 45, 0)
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------

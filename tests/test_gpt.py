@@ -23,7 +23,9 @@ from lecturekit.models.gpt import (
     GPTLMHeadModel,
     GPTModel,
     decoder_mask,
+    label_count,
     next_token_loss,
+    perplexity,
 )
 
 SIZES = {"vocab_size": 31, "n_embd": 24, "n_head": 3, "n_layer": 3, "n_positions": 12, "initializer_range": 0.2}
@@ -65,6 +67,31 @@ def test_blocks_put_their_norms_where_the_papers_do() -> None:
     torch.testing.assert_close(post(x, mask)[0], post.ln_2(middle + post.mlp(middle)))
     middle = x + pre.attn(pre.ln_1(x), mask)[0]
     torch.testing.assert_close(pre(x, mask)[0], middle + pre.mlp(pre.ln_2(middle)))
+
+
+def test_perplexity_by_hand() -> None:
+    assert perplexity([math.log(8), math.log(2)], [1, 2]) == pytest.approx(32 ** (1 / 3))
+    assert perplexity([math.log(8), math.nan, math.log(2)], [1, 0, 2]) == pytest.approx(32 ** (1 / 3))
+    assert label_count(torch.tensor([[5, 6, 7], [5, -100, 7], [-100, -100, -100]])) == 3
+
+
+def test_perplexity_is_of_tokens_whatever_the_batches_are() -> None:
+    logits, labels = torch.randn(6, 9, 11), torch.randint(11, (6, 9))
+    labels[torch.rand(6, 9) < 0.4] = -100
+    labels[4:] = -100
+    parts = [(0, 1), (1, 4), (4, 6)]
+    losses = [next_token_loss(logits[a:b], labels[a:b]).item() for a, b in parts]
+    counts = [label_count(labels[a:b]) for a, b in parts]
+    assert counts[2] == 0
+    whole = next_token_loss(logits, labels).item()
+    assert perplexity(losses, counts) == pytest.approx(math.exp(whole))
+
+
+def test_perplexity_of_nothing() -> None:
+    with pytest.raises(ValueError, match="no label in any batch: expected at least one"):
+        perplexity([math.nan], [0])
+    with pytest.raises(ValueError, match="2 losses, 1 counts: expected one of each"):
+        perplexity([1.0, 2.0], [3])
 
 
 def test_one_matrix_makes_queries_keys_and_values() -> None:

@@ -18,7 +18,7 @@ computes in float32 at least as that does.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -130,6 +130,23 @@ def check_config(config: GPTConfig | GPT2Config, *more_sizes: str) -> None:
     activation(config.activation)
 
 
+def count_parameters(config: GPT2Config) -> dict[str, int]:
+    """How many parameters GPT2LMHeadModel has, worked out from its configuration alone.
+
+    By name: "block" (one GPT2Block: `c_attn` from D to 3 D, `c_proj` from D to D, the two maps of the feed-forward
+    network, all with biases, and two LayerNorms), "embeddings" (the tables of tokens and positions), "blocks" (all of
+    them), and "total" (embeddings, blocks, the last LayerNorm). A LayerNorm has a weight and a bias of D numbers each.
+    The head is the table of tokens and counts once; the number of attention heads plays no part.
+    """
+    width, inner = config.n_embd, config.inner_width
+    norm = 2 * width
+    attention = (width * 3 * width + 3 * width) + (width * width + width)
+    block = attention + (width * inner + inner) + (inner * width + width) + 2 * norm
+    embeddings = (config.vocab_size + config.n_positions) * width
+    blocks = config.n_layer * block
+    return {"block": block, "embeddings": embeddings, "blocks": blocks, "total": embeddings + blocks + norm}
+
+
 def decoder_mask(
     attention_mask: Tensor | None, input_ids: Tensor, past: int = 0, window: int | None = None
 ) -> Tensor | None:
@@ -192,12 +209,16 @@ class GPTAttention(nn.Module):
         `mask` is boolean and broadcasts to [B, H, T, P + T]; it alone says what may be seen. Keys and values of the
         past come from `cache`, to which those of x are appended. Weights are dropped in training only.
         """
+        # region: heads
         query, key, value = (split_heads(part, self.n_head) for part in self.c_attn(x).chunk(3, dim=-1))  # [B, H, T, d]
+        # endregion
         if cache is not None:
             key, value = cache.append(self.layer_idx, key, value)  # [B, H, P + T, d]
+        # region: context
         dropout = self.dropout if self.training else 0.0
         context, weights = attention(query, key, value, mask, dropout, need_weights)  # [B, H, T, d]
         return self.resid_dropout(self.c_proj(merge_heads(context))), weights  # [B, T, D]
+        # endregion
 
 
 class GPTMLP(nn.Module):
@@ -438,6 +459,28 @@ def next_token_loss(logits: Tensor, labels: Tensor) -> Tensor:
     labels [B, T] -> a scalar. Labels of -100 do not count; the first label never does, nothing comes before it.
     """
     return token_loss(logits[:, :-1], labels[:, 1:])
+
+
+def label_count(labels: Tensor) -> int:
+    """Over how many labels of labels [B, T] `next_token_loss` takes the mean."""
+    return int((labels[:, 1:] != -100).sum())
+
+
+def perplexity(losses: Sequence[float], counts: Sequence[int]) -> float:
+    """How many tokens a model hesitates between: exp of its mean loss per token, over all batches together.
+
+    Batch i has the mean loss losses[i] over counts[i] labels. A batch without a label does not count, whatever its loss
+    (the mean over nothing is NaN). ValueError if there is no label at all, or if the two differ in length.
+
+    >>> round(perplexity([math.log(8), math.log(2)], [1, 2]), 3)  # the cube root of 8 * 2 * 2
+    3.175
+    """
+    if len(losses) != len(counts):
+        raise ValueError(f"{len(losses)} losses, {len(counts)} counts: expected one of each for a batch")
+    if not sum(counts):
+        raise ValueError("no label in any batch: expected at least one")
+    total = sum(loss * count for loss, count in zip(losses, counts, strict=True) if count)
+    return math.exp(total / sum(counts))
 
 
 class GPTLMHeadModel(GPTPreTrainedModel):
