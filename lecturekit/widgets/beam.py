@@ -429,6 +429,10 @@ def strategies(
         ids, following = look(prompt)
         config = GenerationConfig(do_sample=True, temperature=temperature, top_p=top_p, seed=seed)
         parts, summary, rows, totals = [], [], [], {}
+        settings = {
+            "beam search": f" with {num_beams} beam{'s' * (num_beams > 1)}",
+            "sampling": f" at temperature {temperature:g}, top-p {top_p:g}, seed {seed}",
+        }
         for strategy, new in write(following, ids, new_tokens, num_beams, ends, config):
             said = [
                 following.after([*ids, *new[:place]]).log_softmax(-1)[token].item() for place, token in enumerate(new)
@@ -449,6 +453,7 @@ def strategies(
                 tag(
                     "section",
                     tag("strong", strategy),
+                    settings.get(strategy, ""),
                     shaded,
                     tag("p", words, style="margin:2px 0;opacity:.85"),
                     style=f"border-top:3px solid {BLUE};padding-top:3px;min-width:0;overflow-wrap:anywhere",

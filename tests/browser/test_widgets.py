@@ -33,7 +33,7 @@ CELLS = {  # a widget's title, as it begins, and the cell that shows it
     "Attention": "widgets.attention_map(gpt, words, ids=ids)",
     "Alignment": "widgets.alignment(seq2seq, seq2seq_tokenizer, ids=seq2seq_tokenizer.encode('3 мая 2021 года'))",
     "Beam": 'widgets.beam_tree(gpt, gpt_tokenizer, "Князь Андрей")',
-    "Greedy": 'widgets.strategies(gpt, gpt_tokenizer, "Князь Андрей", new_tokens=12)',
+    "Greedy": 'widgets.strategies(gpt, gpt_tokenizer, "Князь Андрей", new_tokens=12, num_beams=1)',
     "The masked word": "widgets.masked_words(bert, bert_tokenizer, text, token=1 + split)",
     "BPE": "widgets.bpe_steps()",
     "WordPiece": "widgets.wordpiece_steps()",
