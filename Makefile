@@ -4,7 +4,7 @@ RUN := .venv/bin
 STAMP := .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser test-all lab build bench check lock picture
+.PHONY: help demo test test-browser test-all lab build site bench check lock picture
 
 $(STAMP): requirements.lock pyproject.toml tools/install.py
 	@$(PYTHON) -c 'import sys; sys.exit("needs Python 3.11 or newer, found %s" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -30,8 +30,11 @@ test-all: test test-browser  ## both, then what takes an hour: every hint under 
 lab: $(STAMP)  ## open JupyterLab on a copy of the labs in work/
 	@$(RUN)/autograder lab
 
-build: $(STAMP)  ## solutions/labNN.py -> solutions/labNN/, labs/labNN/ and lecturekit/hints/labNN.json
+build: $(STAMP)  ## labs, their hints and lectures from solutions/labNN.py and course/NN_topic.py
 	@$(RUN)/autograder build
+
+site: $(STAMP)  ## lectures, executed, and labs as pages with search and mathematics: site/index.html
+	$(RUN)/python tools/website.py
 
 bench: $(STAMP)  ## every figure beside a peer's, measured in one run: models, tokenizers, grading
 	@for file in bench/*.py; do $(RUN)/python $$file || exit 1; done
@@ -43,5 +46,8 @@ check: $(STAMP)  ## format and lint, code and authored notebooks
 lock: $(STAMP)  ## renew requirements.lock from pyproject.toml
 	$(RUN)/python tools/lock.py
 
-picture: $(STAMP)  ## draw the README's picture of the gradebook again
+picture: $(STAMP)  ## draw the README's pictures again: the gradebook and three widgets
 	@$(RUN)/autograder demo --picture gradebook.svg
+	@LECTUREKIT_SHOTS=work/pictures $(RUN)/python -m pytest -q -m browser tests/browser/test_widgets.py
+	@mkdir -p course/pictures && cd work/pictures && cp sampling-moved.png ../../course/pictures/sampling.png && \
+	  cp attention-moved.png ../../course/pictures/attention.png && cp beam.png ../../course/pictures/beam.png

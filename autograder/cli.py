@@ -78,7 +78,8 @@ def build(
             for done, name in enumerate(names, 1):
                 stale = build_one(name, root, check)
                 if stale:
-                    fail(f"{', '.join(stale)}: out of step with {name}.py; run `make build`")
+                    place = "course" if name in lectures(root) else "solutions"
+                    fail(f"{', '.join(stale)}: out of step with {place}/{name}.py; run `make build`")
                 advance(done, len(names))
     except (BuildError, MistakeError) as error:
         fail(error)
