@@ -425,13 +425,13 @@ def made_up_word(random: Random, longest: int = 4) -> str:
 def task_example(task: str, random: Random, held_out: bool = False) -> tuple[str, str]:
     """What a task of TASKS is given, and its answer.
 
-    The string functions are given a word of WORD_PAIRS, of at most five letters, or a made-up one; it `is_held_out`
+    The string functions are given a word of WORD_PAIRS or a made-up one, of at most four letters; it `is_held_out`
     if `held_out` is true, and else not.
     """
     if task in STRING_FUNCTIONS:
         word = ""
-        while not 0 < len(word) <= 5 or is_held_out(word) != held_out:
-            real = random.random() < 0.75
+        while not 0 < len(word) <= 4 or is_held_out(word) != held_out:
+            real = random.random() < 0.5
             word = random.choice(random.choice(word_pairs())) if real else made_up_word(random)
         return word, STRING_FUNCTIONS[task](word)
     if task in TRANSLATIONS:
@@ -458,7 +458,7 @@ def task_examples(task: str, count: int, seed: int, held_out: bool = False) -> l
     such words. ValueError for another `task`, or a `count` that is not to be had.
 
     >>> task_examples("reverse", 3, seed=1)
-    [('мяч', 'чям'), ('river', 'revir'), ('город', 'дорог')]
+    [('мяч', 'чям'), ('bosu', 'usob'), ('efib', 'bife')]
     """
     if task not in TASKS:
         raise ValueError(f"task {task!r}: expected one of {', '.join(TASKS)}")

@@ -457,7 +457,7 @@ def in_context_loss(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> t
     return token_loss(logits, labels[:, 1:]), (labels[:, 1:] != IGNORED).sum()
 
 
-def in_context(books: Texts, context: int = 160, batch: int = 8, steps: int = 9000) -> Recipe:
+def in_context(books: Texts, context: int = 160, batch: int = 8, steps: int = 8000) -> Recipe:
     tokenizer = Characters.train([LETTERS])
 
     def draw(number: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -589,7 +589,7 @@ def rounded(value: Any) -> Any:
 def tied_weights(model: nn.Module) -> dict[str, str]:
     """The further names of tied weights: the name under which each is stored."""
     first = {tensor.data_ptr(): name for name, tensor in named_tensors(model).items()}
-    names = model.state_dict(keep_vars=True).items()
+    names = sorted(model.state_dict(keep_vars=True).items())
     return {name: first[tensor.data_ptr()] for name, tensor in names if name != first[tensor.data_ptr()]}
 
 

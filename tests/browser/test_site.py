@@ -46,6 +46,13 @@ def address(site: Path) -> Iterator[str]:
     server.server_close()
 
 
+def settle(page: Page) -> None:
+    """Wait until the formulas are drawn, if there are any; a page that is left before cuts short what it asks for."""
+    if page.locator(".math.notranslate").count():
+        page.wait_for_function(RENDERED, timeout=SECONDS * 1000)
+    page.wait_for_load_state("networkidle")
+
+
 def search(page: Page, words: str) -> list[str]:
     """The titles of the pages that a search finds."""
     page.get_by_role("searchbox").fill(words)
@@ -67,8 +74,7 @@ def test_every_formula_and_picture_of_every_page_is_shown_in_a_narrow_window(
     formulas = 0
     for path in sorted(site.rglob("*.html")):
         page.goto(f"{address}/{path.relative_to(site).as_posix()}")
-        if page.locator(".math.notranslate").count():
-            page.wait_for_function(RENDERED, timeout=SECONDS * 1000)
+        settle(page)
         found = page.evaluate(FORMULAS)
         assert [formula for formula in found if not formula["shown"] or formula["wrong"]] == [], path.name
         formulas += len(found)
@@ -83,10 +89,13 @@ def test_the_search_finds_a_lecture_and_a_lab(page: Page, address: str, trouble:
     page.goto(address)
     found = search(page, "attention")
     assert any(title.startswith("Lecture") for title in found)
+    settle(page)
     page.goto(f"{address}/labs/lab03/lab03.html")
+    settle(page)
     assert "Lab 3. The Transformer by hand" in search(page, "sinusoidal")
     page.locator("#search-results a", has_text="Lab 3").click()
     page.locator("h1", has_text="Lab 3").wait_for(timeout=SECONDS * 1000)
+    settle(page)
     assert trouble == []
 
 
@@ -109,7 +118,7 @@ def test_it_works_as_files_in_the_dark_with_no_network(chromium: Browser, site: 
     page.goto((site / "index.html").as_uri())
     assert "Lab 3. The Transformer by hand" in search(page, "sinusoidal")
     page.goto((site / "labs" / "lab03" / "lab03.html").as_uri())
-    page.wait_for_function(RENDERED, timeout=SECONDS * 1000)
+    settle(page)
     assert all(formula["shown"] and not formula["wrong"] for formula in page.evaluate(FORMULAS))
     light = "() => getComputedStyle(document.body).backgroundColor.match(/\\d+/g).every((part) => part > 128)"
     assert not page.evaluate(light)
