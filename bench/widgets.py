@@ -1,17 +1,21 @@
 """From a key press to the redrawn picture, measured in a real browser.
 
-    python bench/widgets.py [--presses 40]
+    python bench/widgets.py [--presses 40] [--only Sampling]
 
 JupyterLab runs on loopback, Chromium opens a notebook with every widget of `tests/browser/test_widgets.py`, and one
 with 50,257 logits. Each control is moved there and back by the keyboard; a press is over with the frame that shows the
-kernel's first picture after it. The peer is a picture of matplotlib under an ipywidgets slider, over the same logits.
+kernel's first picture after it. Before each, the page has REST milliseconds to come to rest, as it has between two
+presses of a hand; "in a row" are presses without it, as of a key held down. The peer is a picture of matplotlib under
+an ipywidgets slider, over the same logits.
 """
 
 import argparse
+import math
 import os
 import statistics
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +49,7 @@ temperature.observe(draw, "value")
 draw()
 ipywidgets.VBox([temperature, shown])
 """
+REST = 250
 # the time of a press, and of the first frame with another picture
 WATCH = """([field, picture]) => {
     window.pressed = window.redrawn = 0;
@@ -59,22 +64,33 @@ WATCH = """([field, picture]) => {
 }"""
 
 
-def press(page: Page, field: Locator, picture: Locator, move: object) -> float:
-    """Milliseconds of one move."""
+OURS = "picture => window.pressed > 0 && !picture.dataset.waiting"
+THEIRS = "() => window.redrawn > 0"
+
+
+def press(page: Page, field: Locator, picture: Locator, move: Callable[[], object], over: str = OURS) -> float:
+    """Milliseconds of one move; not a number where the picture stayed as it was."""
     page.evaluate(WATCH, [field.element_handle(), picture.element_handle()])
     move()
-    waited = "picture => window.redrawn > 0 && !picture.dataset.waiting"
-    page.wait_for_function(waited, arg=picture.element_handle(), timeout=20_000)
-    return page.evaluate("() => window.redrawn - window.pressed")
+    page.wait_for_function(over, arg=picture.element_handle(), timeout=20_000)
+    frames = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    page.evaluate(frames)  # the last picture has been shown by then
+    return page.evaluate("() => window.redrawn ? window.redrawn - window.pressed : NaN")
 
 
-def measure(page: Page, field: Locator, picture: Locator, presses: int) -> list[float]:
+def measure(page: Page, field: Locator, picture: Locator, presses: int, rest: int = REST) -> list[float]:
     found = []
     there, back = moves(field)
     for number in range(presses):
         button = field.evaluate("field => field.type") == "button"
+        page.wait_for_timeout(rest)
         found.append(press(page, field, picture, there if number % 2 == 0 or button else back))
-    return found
+    return seen(found)
+
+
+def seen(times: list[float]) -> list[float]:
+    """Those with which the picture changed."""
+    return [time for time in times if not math.isnan(time)]
 
 
 def report(title: str, control: str, times: list[float]) -> None:
@@ -88,7 +104,8 @@ def report(title: str, control: str, times: list[float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presses", type=int, default=20)
-    presses = parser.parse_args().presses
+    parser.add_argument("--only", default="", help="widgets whose title has this in it, and the last ones")
+    presses, only = parser.parse_args().presses, parser.parse_args().only
     if browser.CHROMIUM is None:
         raise SystemExit("no Chromium here: nothing to measure")
     trouble: list[str] = []
@@ -105,7 +122,7 @@ def main() -> None:
             print(
                 f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; median, 95th percentile and worst of {presses}"
             )
-            for title in CELLS:
+            for title in (title for title in CELLS if only in title):
                 found = browser.widget(page, title)
                 for field in found.locator(".lk-controls [data-name]").all():
                     times = measure(page, field, found.locator(".lk-picture"), presses)
@@ -116,11 +133,16 @@ def main() -> None:
                 times = measure(page, field, large.locator(".lk-picture"), presses)
                 report("Sampling, 50,257 logits", field.get_attribute("data-name"), times)
                 ours += times
-            slider = page.locator(".widget-slider .noUi-handle").last
-            theirs = [
-                press(page, slider, page.locator(".widget-output").last, lambda key=key: slider.press(key))
-                for key in ["ArrowRight", "ArrowLeft"] * (presses // 2)
-            ]
+            temperature = large.locator(".lk-controls [data-name=temperature]")
+            row = measure(page, temperature, large.locator(".lk-picture"), presses, rest=0)
+            report("Sampling, 50,257 logits, in a row", "temperature", row)
+            slider, theirs = page.locator(".widget-slider .noUi-handle").last, []
+            for key in ["ArrowRight", "ArrowLeft"] * (presses // 2):
+                page.wait_for_timeout(REST)
+                theirs.append(
+                    press(page, slider, page.locator(".widget-output").last, lambda key=key: slider.press(key))
+                )
+            theirs = seen(theirs)
             report("matplotlib, 50,257 logits", "temperature", theirs)
             ratio = statistics.median(theirs) / statistics.median(ours)
             median = statistics.median(ours)

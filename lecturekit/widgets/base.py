@@ -21,6 +21,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from inspect import isgenerator
@@ -322,10 +323,13 @@ class Widget:
         torch.set_num_threads(1)  # a second one costs more than it helps at this size, and far more on a busy machine
         try:
             drawn = self.draw(**self.values)
-            if isgenerator(drawn):
-                yield from drawn
-            else:
+            if not isgenerator(drawn):
                 yield drawn
+                return
+            for picture in drawn:
+                yield picture
+                if self.browser is not None:
+                    self.browser.send_state("picture")  # one after the other, not the last alone
         finally:
             torch.set_num_threads(threads)
 
@@ -335,13 +339,19 @@ class Widget:
         if self.browser is not None:
             self.browser.picture = str(picture.html())
 
+    def together(self) -> AbstractContextManager:
+        """What changes within leaves for the browser as one message."""
+        return self.browser.hold_sync()
+
     def receive(self, _: Any, message: Mapping[str, Any], __: Any) -> None:
         """A message from the browser: the values that a hand has set, and the number of the request."""
-        try:
-            self.set(**message["values"])
-        except Exception as error:  # whatever a student's model raises is to be read where the picture would be
-            self.browser.picture = str(tag("p", str(error) or type(error).__name__, class_="lk-problem", role="alert"))
-        self.browser.answered = message["number"]
+        with self.together():
+            try:
+                self.set(**message["values"])
+            except Exception as error:  # whatever a student's model raises is to be read where the picture would be
+                problem = tag("p", str(error) or type(error).__name__, class_="lk-problem", role="alert")
+                self.browser.picture = str(problem)
+            self.browser.answered = message["number"]
 
     def html(self) -> str:
         """The static form: the picture of the present values, and these in words."""

@@ -8,6 +8,7 @@ The searches are those of `lecturekit.generation`: the tree is what `beam_search
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,7 @@ from lecturekit.widgets.base import (
 from lecturekit.widgets.reading import Reader, at_rest, field_of, ids_of, next_logits, texts_of
 from lecturekit.widgets.sampling import draw_text
 
+EVERY = 0.05  # seconds between two pictures of texts that grow
 MOST_BEAMS = 5
 MOST_BYTES = 4  # of a character in UTF-8
 MOST_REMEMBERED = 2**25  # numbers: the logits that a widget keeps
@@ -392,20 +394,45 @@ def readable(tokenizer: Reader, ids: Sequence[int]) -> list[list[int]]:
     return [group for group in groups if group]
 
 
+@dataclass(frozen=True)
+class Column:
+    """What one strategy has written: its tokens with their log-probabilities, and groups as they are shown."""
+
+    tokens: list[str]
+    said: list[float]
+    shown: list[tuple[str, float]]  # a group's text and its probability, the product over its tokens
+    repeated: float  # the share of trigrams that were there before
+
+    @property
+    def total(self) -> float:
+        return sum(self.said)
+
+    @property
+    def mean(self) -> float:
+        return self.total / max(len(self.said), 1)
+
+
 def write(
     following: Next, ids: Sequence[int], new_tokens: int, num_beams: int, ends: Sequence[int], config: GenerationConfig
-) -> Iterator[tuple[str, list[int]]]:
-    """What each strategy writes after ids: its name and its new tokens."""
+) -> Iterator[tuple[str, list[int], bool]]:
+    """What each strategy writes after ids, as it grows: its name, its new tokens so far, whether that is all."""
     start = torch.tensor([list(ids)])
     generator = torch.Generator().manual_seed(config.seed)
 
     def drawn(logits: Tensor) -> Tensor:
         return sample(config.shape(logits), generator)
 
-    yield "greedy", [int(token) for token in extend(following, start, greedy, new_tokens, ends)]
+    def token_by_token(name: str, choose: Callable[[Tensor], Tensor]) -> Iterator[tuple[str, list[int], bool]]:
+        new: list[int] = []
+        for token in extend(following, start, choose, new_tokens, ends):
+            new.append(int(token))
+            yield name, new, False
+        yield name, new, True
+
+    yield from token_by_token("greedy", greedy)
     found = beam_search(following.log_probs, start, new_tokens, num_beams, ends)[0]
-    yield "beam search", found[0][1].tolist()
-    yield "sampling", [int(token) for token in extend(following, start, drawn, new_tokens, ends)]
+    yield "beam search", found[0][1].tolist(), True
+    yield from token_by_token("sampling", drawn)
 
 
 def strategies(
@@ -419,60 +446,73 @@ def strategies(
 ) -> Widget:
     """Greedy search, beam search and sampling side by side, each token shaded by what the model gives it.
 
+    The texts appear as they are written, a picture every EVERY seconds.
+
     Arguments and errors are those of `beam_tree`. Probabilities are the model's own, before temperature and top-p.
     """
     check_numbers(new_tokens, num_beams)
     look = Prompt(model, tokenizer)
     ends = end_tokens(model, eos_token_ids, len(look(prompt)[1].after(look(prompt)[0])))
 
-    def draw(prompt: str, num_beams: int, temperature: float, top_p: float, seed: int) -> Picture:
+    def draw(prompt: str, num_beams: int, temperature: float, top_p: float, seed: int) -> Iterator[Picture]:
         ids, following = look(prompt)
         config = GenerationConfig(do_sample=True, temperature=temperature, top_p=top_p, seed=seed)
-        parts, summary, rows, totals = [], [], [], {}
         settings = {
+            "greedy": "",
             "beam search": f" with {num_beams} beam{'s' * (num_beams > 1)}",
             "sampling": f" at temperature {temperature:g}, top-p {top_p:g}, seed {seed}",
         }
-        for strategy, new in write(following, ids, new_tokens, num_beams, ends, config):
-            said = [
-                following.after([*ids, *new[:place]]).log_softmax(-1)[token].item() for place, token in enumerate(new)
-            ]
-            names = texts_of(tokenizer, new)
-            totals[strategy] = total = sum(said)
-            mean, again = total / len(said), repeated_trigrams(new)
+        columns: dict[str, Column] = {}
+        due = time.monotonic() + EVERY
+        for strategy, new, over in write(following, ids, new_tokens, num_beams, ends, config):
+            late = time.monotonic() > due
+            if over or late:
+                columns[strategy] = column(following, ids, new)
+                yield picture(prompt, settings, columns, over and len(columns) == len(settings))
+            if late:
+                due = time.monotonic() + EVERY
+
+    def column(following: Next, ids: Sequence[int], new: Sequence[int]) -> Column:
+        said = [following.after([*ids, *new[:place]]).log_softmax(-1)[token].item() for place, token in enumerate(new)]
+        values = iter(said)
+        groups = readable(tokenizer, new)
+        shown = [(in_line(tokenizer.decode(group)), math.exp(sum(next(values) for _ in group))) for group in groups]
+        return Column(texts_of(tokenizer, new), said, shown, repeated_trigrams(new))
+
+    def picture(prompt: str, settings: dict[str, str], columns: dict[str, Column], over: bool) -> Picture:
+        parts, summary, rows = [], [], []
+        for strategy, setting in settings.items():
+            found = columns.get(strategy, Column([], [], [], 0.0))
             words = (
-                f"log-probability {total:.2f} in all, {mean:.2f} a token; {100 * again:.0f}\u00a0% of trigrams repeated"
+                f"log-probability {found.total:.2f} in all, {found.mean:.2f} a token; "
+                f"{100 * found.repeated:.0f}\u00a0% of trigrams repeated"
             )
-            values = iter(said)  # of a group the product
-            shown = [
-                (in_line(tokenizer.decode(group)), math.exp(sum(next(values) for _ in group)))
-                for group in readable(tokenizer, new)
-            ]
-            shaded = draw_text(in_line(prompt), shown)
             parts.append(
                 tag(
                     "section",
                     tag("strong", strategy),
-                    settings.get(strategy, ""),
-                    shaded,
-                    tag("p", words, style="margin:2px 0;opacity:.85"),
+                    setting,
+                    draw_text(in_line(prompt), found.shown),
+                    tag("p", words if found.tokens else "…", style="margin:2px 0;opacity:.85"),
                     style=f"border-top:3px solid {BLUE};padding-top:3px;min-width:0;overflow-wrap:anywhere",
                 )
             )
-            summary.append((strategy, "all", f"{len(new)} tokens", total, mean, again))
+            summary.append((strategy, "all", f"{len(found.tokens)} tokens", found.total, found.mean, found.repeated))
             rows += [
                 (strategy, place, visible(token), value, "", "")
-                for place, (token, value) in enumerate(zip(names, said, strict=True), start=1)
+                for place, (token, value) in enumerate(zip(found.tokens, found.said, strict=True), start=1)
             ]
-        most = max(totals.values())
-        best = " and ".join(name for name, total in totals.items() if total == most)
+        most = max(found.total for found in columns.values())
+        best = " and ".join(name for name, found in columns.items() if found.total == most)
         caption = (
             f"Of the three texts that of {best} is the most probable, {most:.2f}. The darker a token, the more "
             "probable the model finds it, whatever the temperature."
         )
-        columns = "display:grid;grid-template-columns:repeat(auto-fit,minmax(230px,1fr));gap:6px 22px"
+        if not over:
+            caption = "They are being written."
+        layout = "display:grid;grid-template-columns:repeat(auto-fit,minmax(230px,1fr));gap:6px 22px"
         head = ("strategy", "token", "text", "log-probability", "mean", "repeated trigrams")
-        return Picture(tag("div", *parts, style=columns), caption, Table(head, summary + rows))
+        return Picture(tag("div", *parts, style=layout), caption, Table(head, summary + rows))
 
     return Widget(
         "Greedy, beam search, sampling: three ways to write",

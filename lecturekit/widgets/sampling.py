@@ -116,19 +116,23 @@ def sampling(
     def draw(
         prompt: str = "", temperature: float = 1, top_k: int = 0, top_p: float = 1, penalty: float = 1, seed: int = 0,
         write: int = 0,
-    ) -> Iterator[Picture]:  # fmt: skip
+    ) -> Picture | Iterator[Picture]:  # fmt: skip
         ids, logits = look(prompt)
+        nucleus = top_p if top_p < 1 else None  # all of it: nothing to sort for
         config = GenerationConfig(
-            do_sample=True, temperature=temperature, top_k=top_k or None, top_p=top_p, repetition_penalty=penalty
+            do_sample=True, temperature=temperature, top_k=top_k or None, top_p=nucleus, repetition_penalty=penalty
         )
         asked = write > last["write"] or (seed != last["seed"] and len(written) > 0)
         if asked or prompt != last["prompt"]:
             written.clear()
         last.update(write=write, prompt=prompt, seed=seed)
-        yield picture(prompt, logits, ids, config)
-        if not asked:
-            return
-        generator = torch.Generator().manual_seed(1000 * seed + write)
+        if asked:
+            return writing(prompt, logits, ids, config, torch.Generator().manual_seed(1000 * seed + write))
+        return picture(prompt, logits, ids, config)
+
+    def writing(
+        prompt: str, logits: Tensor, ids: list[int], config: GenerationConfig, generator: torch.Generator
+    ) -> Iterator[Picture]:
         soon = ids
         for _ in range(new_tokens):
             probabilities = shaped(next_logits(model, soon), soon, config).softmax(-1)

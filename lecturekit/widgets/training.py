@@ -20,7 +20,7 @@ import math
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -342,6 +342,10 @@ class Run(Widget):
     def pictures(self) -> Iterator[Picture]:
         """The picture; torch's threads are the loop's, and are left alone."""
         yield self.draw(**self.values)
+
+    def together(self) -> AbstractContextManager:
+        """Each change leaves at once, since the loop's thread draws too."""
+        return nullcontext()
 
     def redraw(self) -> None:
         with self.pen:

@@ -379,6 +379,21 @@ class Own(nn.Module):
         return forms.get(self.form, SimpleNamespace(hidden=logits))
 
 
+def test_the_three_texts_are_seen_while_they_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lecturekit.widgets.beam.EVERY", 0)
+    widget = strategies(gpt(), Letters(), "ab", 5, num_beams=2)
+    *growing, last = widget.pictures()
+    assert len(growing) == 6 + 1 + 5  # each token and the end of greedy, beam search at once, each token
+    lengths = [[row[2] for row in picture.table.rows[:3]] for picture in [*growing, last]]
+    assert lengths[0] == ["1 tokens", "0 tokens", "0 tokens"]
+    assert lengths[6] == ["5 tokens", "5 tokens", "0 tokens"]
+    assert lengths[-1] == ["5 tokens", "5 tokens", "5 tokens"]
+    assert {picture.caption for picture in growing} == {"They are being written."}
+    assert last.caption.startswith("Of the three texts that of ")
+    monkeypatch.setattr("lecturekit.widgets.beam.EVERY", 3600)
+    assert [picture.table for picture in widget.pictures()][-1] == last.table
+
+
 @pytest.mark.parametrize("show", [beam_tree, strategies])
 @pytest.mark.parametrize("form", ["tensor", "tuple", "dictionary"])
 def test_a_students_model(show: object, form: str) -> None:
