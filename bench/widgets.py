@@ -114,7 +114,7 @@ def main() -> None:
         with (
             browser.jupyterlab(Path(folder)) as address,
             browser.chromium() as chromium,
-            browser.new_page(chromium, trouble, height=9000) as page,
+            browser.new_page(chromium, trouble) as page,
         ):
             browser.open_notebook(page, address, path)
             browser.run_all(page)

@@ -1,5 +1,6 @@
 """JupyterLab on loopback, and a browser that can reach nothing else: for tests, benches and the README's pictures."""
 
+import json
 import os
 import shutil
 import socket
@@ -23,6 +24,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+ALL_CELLS = {"windowingMode": "none"}  # JupyterLab draws those that are not in view too
 TOKEN = "a-token-for-this-run"
 SECONDS = 120  # for anything that is waited for
 
@@ -41,6 +43,9 @@ def jupyterlab(root: Path) -> Iterator[str]:
         RuntimeError: it doesn't answer; with what it wrote.
     """
     port, log = free_port(), root / "log.txt"
+    settings = root / ".jupyter/lab/user-settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text(json.dumps(ALL_CELLS), encoding="utf-8")
     environment = os.environ | {"JUPYTER_TOKEN": TOKEN, "HOME": str(root), "OMP_NUM_THREADS": "1"}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     words = [sys.executable, "-m", "autograder", "lab", "--root", str(root), "--port", str(port), "--no-browser"]

@@ -65,7 +65,7 @@ def notebook(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ite
     root = tmp_path_factory.mktemp("widgets")
     path = write_notebook(root, [SETUP, *CELLS.values(), *VIEWS.values()])
     trouble: list[str] = []
-    with browser.jupyterlab(root) as address, browser.new_page(chromium, trouble, height=6000) as page:
+    with browser.jupyterlab(root) as address, browser.new_page(chromium, trouble) as page:
         browser.open_notebook(page, address, path)
         browser.run_all(page)
         yield page, trouble
