@@ -139,10 +139,8 @@ def main() -> None:
             slider, theirs = page.locator(".widget-slider .noUi-handle").last, []
             for key in ["ArrowRight", "ArrowLeft"] * (presses // 2):
                 page.wait_for_timeout(REST)
-                theirs.append(
-                    press(page, slider, page.locator(".widget-output").last, lambda key=key: slider.press(key))
-                )
-            theirs = seen(theirs)
+                output = page.locator(".widget-output").last
+                theirs.append(press(page, slider, output, lambda key=key: slider.press(key), THEIRS))
             report("matplotlib, 50,257 logits", "temperature", theirs)
             ratio = statistics.median(theirs) / statistics.median(ours)
             median = statistics.median(ours)
