@@ -12,8 +12,8 @@ are copied from the package's text, which is parsed and never imported. The dire
     # %% cage=true                                                where students' code is graded, see below
 
 ``hide`` lists, separated by commas, ``body`` (of the function, or of each method), names of methods, and ``#name`` for
-the lines between ``# region: name`` and ``# endregion``. A question's text is the model answer: students get an empty
-place instead.
+the lines between ``# region: name`` and ``# endregion``. A question's text is the model answer, and below a line
+``Rubric:`` how to mark it: students get an empty place instead, graders both beside each answer.
 
 ``cage`` makes no cell. Its code assigns literals, which the notebook's metadata carry under ``lecturekit``::
 
@@ -74,6 +74,7 @@ DIRECTIVES = {
 OPTIONAL = ("training",)
 CAGE = {"allows": list, "lacks": list, "needs": list, "forbids": dict}
 SHORTCUT = re.compile(r"torch(\.\w+)+\*?")
+RUBRIC = re.compile(r"^Rubric:[ \t]*$", re.MULTILINE)
 SPELLED = {str: "a text in quotes", NUMBER: "a number from 0 to 100", bool: "true or false"}
 
 
@@ -389,6 +390,12 @@ class _Reader:
         self.add(cell, cell.source, cell.given["locked"], locked=True)
 
     def question(self, cell: _Cell) -> None:
+        if lines := [cell.source.count("\n", 0, match.start()) for match in RUBRIC.finditer(cell.source)]:
+            if len(lines) > 1:
+                raise Wrong("a second 'Rubric:' in one question; expected one", cell.first + lines[1])
+            if not all(rubric_of(cell.source)):
+                expected = "expected the model answer above it and how to mark below"
+                raise Wrong(f"'Rubric:' with nothing on one side; {expected}", cell.first + lines[0])
         name = f"question-{cell.given['question']}"
         self.add(cell, cell.source, name, grade=True, solution=True, points=cell.given["points"])
         self.mark(name, cell)
@@ -500,6 +507,12 @@ class _Reader:
 def _check_title(source: str) -> None:
     if not source.startswith("# "):
         raise Wrong(f"the first prose starts with {source.split(chr(10))[0]!r}; expected the title, '# …'")
+
+
+def rubric_of(source: str) -> tuple[str, str]:
+    """A question's model answer, and what stands below its line ``Rubric:``; the latter is "" where there is none."""
+    answer, *rubric = RUBRIC.split(source, maxsplit=1)
+    return answer.strip(), "".join(rubric).strip()
 
 
 def _visible(cell: _Cell) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from nbgrader import api
 from nbgrader.converters import GenerateAssignment
 from nbgrader.converters.base import NbGraderException
@@ -21,12 +21,14 @@ from sqlalchemy import inspect, make_url, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from traitlets.config import Config, PyFileConfigLoader
 
+from autograder.build import rubric_of
 from autograder.intake import BuiltLab, added_after, grade_id, role
 from autograder.jobs import ASIDE, DONE, Job, Jobs, packed_run, told
 from autograder.result import Result
 from autograder.runner import Outcome
 
 GRADER = "autograder"
+FOR_GRADERS = "for-graders"  # the tag of a cell that Formgrader shows and no student sees
 FIRST = ("first graded", "the submission or its tests changed")  # why a mark changes that nobody asked to change
 
 
@@ -292,18 +294,27 @@ def autograded(lab: BuiltLab, result: Result) -> NotebookNode:
     notebook = copy.deepcopy(lab.source)
     ours, notebook.cells = notebook.cells, added_cells("", result)
     for cell in ours:
-        id, what = grade_id(cell), role(cell)
+        id, what, source = grade_id(cell), role(cell), cell.source
         if what in ("solution", "manual"):
             cell.source = written.get(id, given.get(id, ""))
         if cell.cell_type == "code" and what:
             cell.execution_count, cell.outputs = None, outputs_of(failed.get(id) or outcomes.get(id))
         if what or cell.cell_type != "code":  # a code cell without a role came with the student's own
             notebook.cells.append(cell)
+        if what == "manual":
+            notebook.cells += for_graders(id, source)
         if what:
             notebook.cells += added_cells(id, result)
     for number, cell in enumerate(notebook.cells):
         cell.setdefault("id", f"cell-{number}")
     return notebook
+
+
+def for_graders(id: str, source: str) -> list[NotebookNode]:
+    """How to mark the question `id`, with its model answer, where our cell has a rubric."""
+    answer, rubric = rubric_of(source)
+    text = f"**For graders alone: how to mark `{id}`**\n\n{rubric}\n\n*A model answer:*\n\n{answer}"
+    return [new_markdown_cell(text, id=f"rubric-{id}"[:64], metadata={"tags": [FOR_GRADERS]})] if rubric else []
 
 
 def added_cells(id: str, result: Result) -> list[NotebookNode]:
@@ -326,12 +337,16 @@ def outputs_of(outcome: Outcome | None) -> list[NotebookNode]:
     return outputs
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a kill, a full disk or a power cut leaves the whole old one or the whole new one."""
+def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
+    """Write a file so that a kill, a full disk or a power cut leaves the whole old one or the whole new one.
+
+    Of its `mode` the system takes away what it takes from every new file: 0o600 is for this account alone.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
+        part.unlink(missing_ok=True)  # one that was left there has its own mode
+        with open(part, "w", encoding="utf-8", newline="\n", opener=lambda *how: os.open(*how, mode=mode)) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -152,16 +152,17 @@ def unpack_files(files: dict[str, str], root: Path) -> None:
 def version_of(lab: BuiltLab, files: dict[str, str]) -> str:
     """The digest of what decides a mark: the cells that run, what students got to fill in, hints and data.
 
-    Prose may be corrected without grading the class again.
+    Prose may be corrected without grading the class again, and so may model answers and rubrics, which humans read.
     """
 
     def judged(cell: nbformat.NotebookNode) -> list:
         about = cell.metadata.get("nbgrader", {}), cell.metadata.get("lecturekit", {})
         marks = [about[0].get("points"), about[1].get("training", False)]
-        return [cell.cell_type, grade_id(cell), role(cell), exercise_of(cell), marks, cell.source]
+        return [cell.cell_type, grade_id(cell), role(cell), exercise_of(cell), marks]
 
-    ours = [judged(cell) for cell in lab.source.cells if cell.cell_type == "code" or role(cell) == "manual"]
-    given = [judged(cell) for cell in lab.release.cells if role(cell) in ("solution", "manual")]
+    cells = [cell for cell in lab.source.cells if cell.cell_type == "code" or role(cell) == "manual"]
+    ours = [[*judged(cell), "" if role(cell) == "manual" else cell.source] for cell in cells]
+    given = [[*judged(cell), cell.source] for cell in lab.release.cells if role(cell) in ("solution", "manual")]
     rest = {name: body for name, body in files.items() if not name.endswith(f"/{lab.name}.ipynb")}
     return digest_of([ours, given, rest])
 

@@ -500,6 +500,15 @@ def show_ids(*texts: str) -> None:
 # All but the longest: in a batch they are padded, and a plain mean divides by the length of the longest sentence and
 # adds whatever stands at padding. A sentence on its own has no padding, so there the plain mean and the masked one are
 # the same. A test has to hold two sentences of different length.
+#
+# Rubric:
+#
+# One point for each of the first three:
+#
+# - names the sentences that are shorter than the longest of their batch
+# - says what goes wrong with them: the divisor counts padding, and what stands there is added
+# - says that a sentence alone has no padding, so that the trial compared the same thing with itself
+# - not enough: "because of padding", without what the mean does there
 
 # %% [markdown]
 # ## How to hand in

@@ -989,3 +989,12 @@ def train_translator(attention: str = "perceptron", steps: int = 200) -> tuple[n
 # hundred different values, and to unpack it digit by digit at the right steps, and the gradient for it passes through
 # every step of both networks. With attention, the decoder has only to learn *where* to look: it can read each digit at
 # the memory of that very letter, one step away. What it learns of one digit's place then serves for all years.
+#
+# Rubric:
+#
+# One point for each of the first three:
+#
+# - without attention all goes through one vector of fixed size, the encoder's last state
+# - copying digits out of it must be learnt for each value and place; the gradient passes through every step
+# - with attention the decoder learns where to look, and the digit itself stands there
+# - not enough: "attention is better at long sequences": these are short

@@ -836,3 +836,12 @@ def show_cost(num_merges: int = 120) -> None:
 # fit into it, and the beginning of a long letter falls out. A larger vocabulary helps if its new merges go to Russian;
 # a more balanced training text does that at the same size. It costs memory, as each token has a row in the embedding
 # and in the output matrix, and rare tokens are seen too seldom to be learnt well.
+#
+# Rubric:
+#
+# One point for each of the first three:
+#
+# - merges follow the training text, so Russian words fall into more and shorter tokens, and each is paid for
+# - the context is counted in tokens, too: fewer words fit, and the beginning falls out
+# - a larger vocabulary helps as far as its merges go to Russian, and names a price (rows of two matrices, rare tokens)
+# - not enough: "Cyrillic takes two bytes": true of bytes, not of tokens after merges

@@ -685,3 +685,12 @@ def train_reverser(steps: int = 500, length: int = 8) -> nn.Module:
 # nearly all its weight to one key from the start, and the gradient of a softmax vanishes where its weights are 0 or 1:
 # hardly anything reaches the projections of queries and keys. Dividing by $\sqrt d$ makes the variance 1 at every
 # width.
+#
+# Rubric:
+#
+# One point for each of the first three:
+#
+# - the score is a sum of $d$ products, so its variance grows with $d$ (numbers for 8 and 512 are welcome, not asked)
+# - large differences make the softmax nearly one-hot
+# - there its gradient vanishes, so queries and keys hardly learn
+# - not enough: "the numbers get too large": says neither for what nor why that stops learning

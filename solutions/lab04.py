@@ -1339,3 +1339,12 @@ def judge(model: nn.Module, words: list[str], *texts: str) -> None:
 # chosen tokens kept and some replaced at random, any token may be asked for and none can be trusted, so the model
 # must work out for every place what its neighbours suggest. If all chosen tokens stayed as they are, it could copy:
 # each token stands in the input, the loss would go to zero, and the neighbours would not be needed at all.
+#
+# Rubric:
+#
+# One point for each of the first three:
+#
+# - at tokens that it can see, such a model is never asked anything, so their hidden states need not say what fits there
+# - in later tasks all tokens are of that kind
+# - with all chosen tokens left as they are it can copy: the loss is zero without a look at the neighbours
+# - not enough: "`[MASK]` does not occur later", without what the model thereby never has to learn

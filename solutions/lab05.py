@@ -1338,3 +1338,12 @@ def show_shots(questions: int = 20, shots: tuple[int, ...] = (0, 1, 2, 4)) -> No
 # times. What can be compared is the log-probability of the whole text, for instance per letter. The first pays
 # $\ln 30 = 3.40$ for a token, 0.68 for a letter; the second pays $\ln 2.2 = 0.79$ for a letter. So the first one, with
 # the larger perplexity, gives the text the higher probability: per letter its perplexity is $e^{0.68} \approx 1.97$.
+#
+# Rubric:
+#
+# One point for each of the first three:
+#
+# - says that perplexities of different tokens cannot be compared: they count different choices
+# - compares the whole text, or per letter (or byte): 0.68 against 0.79
+# - so the first one knows it better
+# - right numbers without a reason are one point less; the other way round, 30 > 2.2, is none

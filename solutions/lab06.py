@@ -363,14 +363,14 @@ check.close(relative_bias(table, 2, 4, False, 16)[0, 0], expected[2:, :, 0], why
 few = table[:4, :1]
 expected = few[relative_position_bucket(relative, False, 4, 4)]
 check.close(relative_bias(few, 4, 4, False, 4)[0, 0], expected[..., 0], why="four buckets, max_distance 4")
+got = check.grads(relative_bias, table, 4, 4, False)["input0"]
+check.close(got.sum(0), torch.full((2,), 16.0), why="a gradient reaches the table, once for each of the 16 pairs")
 ### BEGIN HIDDEN TESTS
 table, length = torch.randn(32, 3), 7
 relative = torch.arange(7) - torch.arange(7)[:, None]
 expected = table[relative_position_bucket(relative, True)].permute(2, 0, 1)
 check.close(relative_bias(table, 7, 7, True)[0], expected)
 check.close(relative_bias(table, 1, 7, True)[0], expected[:, 6:], why="one query, behind six others")
-got = check.grads(relative_bias, table, 7, 7, False)["input0"]
-check.close(got.sum(0), torch.full((3,), 49.0), why="a gradient reaches the table, once for each pair")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1218,3 +1218,12 @@ def train_t5(steps: int = 300) -> nn.Module:
 # starts the weights of its queries $\sqrt d$ times smaller, so that the scores start with variance 1, just as if they
 # had been divided by $\sqrt d$. Both ways can compute the same functions; only where the training starts, and how far
 # one step of the optimiser moves the scores, is different.
+#
+# Rubric:
+#
+# One point for each of the first three:
+#
+# - unscaled scores then have the variance $d$, and the softmax starts almost one-hot with hardly a gradient
+# - T5 starts the weights of its queries $\sqrt d$ times smaller, so the scores start with variance 1
+# - both can compute the same functions: only the start, and what a step of the optimiser does, differ
+# - not enough: "T5 normalizes elsewhere": RMS norm acts before the projections, not on the scores

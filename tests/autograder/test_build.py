@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from traitlets.config import Application
 
-from autograder.build import BuildError, Exercise, build, load_lab, read_lab, release, student_names
+from autograder.build import BuildError, Exercise, build, load_lab, read_lab, release, rubric_of, student_names
 from autograder.intake import load_built
 from autograder.lint import judges, lint_test
 
@@ -394,6 +394,21 @@ def test_the_release_has_stubs_and_neither_marks_nor_outputs(root: Path) -> None
     ]
 
 
+def test_a_rubric_stands_in_the_source_and_not_in_the_release(root: Path) -> None:
+    rubric = "- 20: десять пальцев\n- 0: anything else"
+    text = LAB.replace("# Fingers.", "# Fingers.\n#\n# Rubric:\n# " + rubric.replace("\n", "\n# "))
+    release = build(write(root / "solutions/lab90.py", text), root).read_text(encoding="utf-8")
+    source = nbformat.read(root / "solutions/lab90/lab90.ipynb", as_version=4)
+    (question,) = (cell for cell in source.cells if cell.id == "question-why-ten")
+    assert rubric_of(question.source) == ("Fingers.", rubric)
+    assert not any(word in release for word in ("ubric", "пальцев", "anything else", "Fingers"))
+
+
+@pytest.mark.parametrize("source", ["Fingers.", "The word Rubric: inside a line", "Rubric: none", ""])
+def test_a_question_without_that_line_has_no_rubric(source: str) -> None:
+    assert rubric_of(source) == (source, "")
+
+
 def test_a_rebuild_is_byte_identical_and_leaves_nothing_else(root: Path, capfd: pytest.CaptureFixture) -> None:
     before, here = files(root), os.getcwd()
     build(root / "solutions/lab90.py", root)
@@ -492,6 +507,16 @@ WRONG = [
         '# %% [markdown] question="why-ten"',
         '# %% question="why-ten"',
         "47: question in a code cell; expected a markdown cell",
+    ),
+    (
+        "# Fingers.",
+        "# Fingers.\n#\n# Rubric:\n#",
+        "50: 'Rubric:' with nothing on one side; expected the model answer above it and how to mark below",
+    ),
+    (
+        "# Fingers.",
+        "# Toes.\n#\n# Rubric:\n# - 20\n#\n# Rubric:\n# - 0",
+        "53: a second 'Rubric:' in one question; expected one",
     ),
     (
         'test="doubling"',

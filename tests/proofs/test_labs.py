@@ -39,10 +39,15 @@ def named(cases: list[tuple[str, Variant]]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def runner_of() -> Iterator[Callable[[str], Runner]]:
-    """One warm runner a lab, shared by its variants."""
+def runner_of() -> Iterator[Callable[..., Runner]]:
+    """One warm runner a lab and class, shared by its variants."""
     with ExitStack() as stack:
-        yield cache(lambda lab: stack.enter_context(Runner(lab, Limits(cell_seconds=60), caged=CAGED)))
+
+        @cache
+        def runner(lab: str, secret: str = "") -> Runner:
+            return stack.enter_context(Runner(lab, Limits(cell_seconds=60), caged=CAGED, secret=secret))
+
+        yield runner
 
 
 def steps_of(lab: intake.BuiltLab, variant: Variant, folder: Path) -> tuple[intake.Submission, list[Step]]:
@@ -102,11 +107,16 @@ def lost(result: Result) -> set[str]:
 
 @pytest.mark.parametrize(("lab", "variant"), VARIANTS, ids=named(VARIANTS))
 def test_variant(
-    lab: str, variant: Variant, runner_of: Callable[[str], Runner], one_process: Callable, tmp_path: Path
+    lab: str, variant: Variant, runner_of: Callable[..., Runner], one_process: Callable, tmp_path: Path
 ) -> None:
     result, steps = graded(runner_of(lab), variant, tmp_path)
     quick = [step for step in steps if not step.training]
     assert verdicts(one_process(lab, quick), quick) == verdicts(result.run.outcomes, quick)
+    check_marks(result, variant)
+
+
+def check_marks(result: Result, variant: Variant) -> None:
+    """What is right has everything, a blank nothing, a mistake loses points in its own exercise and draws its hint."""
     assert (result.status, result.notes) == ("graded", [])
     if variant.name in ("reference", "alternative"):
         assert (result.score, result.max_score) == (100, 100), [part.reason for part in result.exercises]
@@ -120,13 +130,22 @@ def test_variant(
         assert variant.hint in own.hints, [test.outcome for test in own.failed]
 
 
+@pytest.mark.full
+@pytest.mark.parametrize(("lab", "variant"), VARIANTS, ids=named(VARIANTS))
+def test_another_class_has_other_numbers_and_the_same_marks(
+    lab: str, variant: Variant, runner_of: Callable[..., Runner], tmp_path: Path
+) -> None:
+    result, _ = graded(runner_of(lab, "secret of another class"), variant, tmp_path)
+    check_marks(result, variant)
+
+
 TRAINED = [case for case in VARIANTS if case[1].name in ("reference", "alternative") or case[1].exercise == "learning"]
 
 
 @pytest.mark.full
 @pytest.mark.parametrize(("lab", "variant"), TRAINED, ids=named(TRAINED))
 def test_training_has_the_same_verdict_in_one_process(
-    lab: str, variant: Variant, runner_of: Callable[[str], Runner], one_process: Callable, tmp_path: Path
+    lab: str, variant: Variant, runner_of: Callable[..., Runner], one_process: Callable, tmp_path: Path
 ) -> None:
     result, steps = graded(runner_of(lab), variant, tmp_path)
     assert verdicts(one_process(lab, steps), steps) == verdicts(result.run.outcomes, steps)
