@@ -4,7 +4,7 @@ RUN := .venv/bin
 STAMP := .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser test-all lab build site bench check lock picture
+.PHONY: help demo test test-browser test-all lab student build site bench check lock picture
 
 $(STAMP): requirements.lock pyproject.toml tools/install.py
 	@$(PYTHON) -c 'import sys; sys.exit("needs Python 3.11 or newer, found %s" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -29,6 +29,9 @@ test-all: test test-browser  ## both, then what takes an hour: every hint under 
 
 lab: $(STAMP)  ## open JupyterLab on a copy of the labs in work/
 	@$(RUN)/autograder lab
+
+student: $(STAMP)  ## what a class gets: student/ for nbgrader's exchange, student.zip for a learning-management system
+	@$(RUN)/autograder term pack
 
 build: $(STAMP)  ## labs, their hints and lectures from solutions/labNN.py and course/NN_topic.py
 	@$(RUN)/autograder build

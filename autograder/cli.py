@@ -1,11 +1,8 @@
 """The command line: `autograder build`, `autograder grade lab03`, `autograder demo`, `autograder lab`."""
 
 import io
-import json
-import os
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,20 +16,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 PICTURE_WIDTH = 140  # columns of the README's picture
 MARK = "made-by-demo.txt"  # only a folder with this file in it is ever removed
-
-OFFLINE = (  # JupyterLab looks for news and newer versions unless told not to
-    "--LabApp.news_url=None",
-    "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
-    "--LabApp.extension_manager=readonly",
-)
-NOT_FOR_STUDENTS = (  # parts of JupyterLab that only an instructor wants, and a question about news
-    "@jupyterlab/apputils-extension:announcements",
-    "@jupyter/nbgrader:assignment-list",
-    "@jupyter/nbgrader:course-list",
-    "@jupyter/nbgrader:create-assignment",
-    "@jupyter/nbgrader:formgrader",
-    "@jupyter/nbgrader:menu",
-)
 
 
 @app.callback()
@@ -347,26 +330,13 @@ def lab(
     browser: Annotated[bool, typer.Option(help="open a browser")] = True,
 ) -> None:
     """Open JupyterLab on a copy of labs and lectures, in ROOT/work; what is there already stays as it is."""
-    console, work = Console(), root / "work"
-    released = sorted((root / "labs").glob("*/*.ipynb"))
-    if not released:
+    from autograder.term import student_start
+
+    root = root.resolve()
+    if not any((root / "labs").glob("*/*.ipynb")):
         fail(f"no labs: expected {root / 'labs'}/labNN/labNN.ipynb; run `make build`")
-    for notebook in [*released, *sorted((root / "course").glob("*.ipynb"))]:
-        mine = work / notebook.relative_to(root / "labs" if notebook in released else root)
-        if not mine.exists():
-            mine.parent.mkdir(parents=True, exist_ok=True)
-            text = notebook.read_text(encoding="utf-8")
-            mine.write_text(text.replace("(../labs/", "(../"), encoding="utf-8")  # there they lie side by side
-            console.print(f"{mine}: a fresh copy")
-        elif mine.stat().st_mtime < notebook.stat().st_mtime:
-            console.print(f"{mine}: yours, left as it is. The lab has changed since: to begin anew, move it away")
-    options = [f"--ServerApp.root_dir={work.resolve()}", f"--ServerApp.port={port}", *OFFLINE]
-    options += [] if browser else ["--no-browser"]
-    options += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # as in most containers
-    settings = work / ".jupyter" / "labconfig" / "page_config.json"
-    settings.parent.mkdir(parents=True, exist_ok=True)
-    settings.write_text(json.dumps({"disabledExtensions": dict.fromkeys(NOT_FOR_STUDENTS, True)}), encoding="utf-8")
-    paths = [str((work / ".jupyter").resolve()), os.environ.get("JUPYTER_CONFIG_PATH", "")]
-    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, paths))
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *options])
+    student_start.copy(root)
+    student_start.launch(root, [f"--ServerApp.port={port}", *([] if browser else ["--no-browser"])])
+
+
+import autograder.term.cli  # noqa: E402, F401 (it adds `autograder term ...`, and needs what stands above)

@@ -1,0 +1,1 @@
+"""A term's work: from the roster to the final grades."""
