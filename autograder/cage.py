@@ -210,6 +210,7 @@ class Zygote:
                         stderr=log,
                         env=environment,
                         cwd="/",
+                        umask=0o022,  # whatever the grader's own is: students' code runs under another account
                         start_new_session=True,  # Ctrl-C at the terminal is for the grader
                     )
             self._control.settimeout(START_SECONDS)
@@ -289,7 +290,8 @@ class Zygote:
     def _mounts(self, view: View) -> tuple[list[str], dict[str, str]]:
         """bwrap's words for what the cage sees, and where each data file lies in there."""
         empty = self.folder / "empty"
-        empty.mkdir(0o755)
+        empty.mkdir()
+        empty.chmod(0o755)
         mounts = [*SYSTEM, ("--proc", "/proc"), ("--tmpfs", zygote.SCRATCH), *python(view.masked, empty)]
         mounts += [("--ro-bind", zygote.__file__, "/zygote.py")]
         for name, text in ETC.items():

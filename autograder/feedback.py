@@ -18,7 +18,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from autograder import shortcuts
-from autograder.gradebook import write_whole
+from autograder.files import write_whole
 from autograder.intake import BuiltLab, code_of, grade_id
 from autograder.result import Code, Exercise, Result, Test, after_hidden, raised
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from autograder import pool as pools
 from autograder.feedback import write_feedback
-from autograder.gradebook import PATIENCE, Book, course, unusable, write_autograded
+from autograder.gradebook import PATIENCE, Book, course, term_at, unusable, write_autograded
 from autograder.intake import BuiltLab, Step, Submission, exercise_of, grade_id, handed_in, load_built, plan, role, take
 from autograder.jobs import (
     ASIDE,
@@ -119,9 +119,11 @@ def open_desk(
     if not submissions.is_dir():
         raise ValueError(f"no folder of submissions: expected {submissions}/<student>/{lab}/{lab}.ipynb")
     ours, files = load_built(root, lab), files_of(root, lab)
-    directory = course(root, lab, db_url)
+    directory, term = course(root, lab, db_url), term_at(root)
     try:
         with locked(directory.db_url), Book(directory, patience) as book:
+            if term and term.secret:
+                book.jobs.seal(term.secret)
             version = version_of(ours, files)
             book.prepare(version)
             book.jobs.recover()

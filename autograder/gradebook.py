@@ -22,10 +22,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from traitlets.config import Config, PyFileConfigLoader
 
 from autograder.build import rubric_of
+from autograder.files import write_whole
 from autograder.intake import BuiltLab, added_after, grade_id, role
 from autograder.jobs import ASIDE, DONE, Job, Jobs, packed_run, told
 from autograder.result import Result
 from autograder.runner import Outcome
+from autograder.term.config import FILE, Term, read_term
 
 GRADER = "autograder"
 FOR_GRADERS = "for-graders"  # the tag of a cell that Formgrader shows and no student sees
@@ -33,10 +35,12 @@ FIRST = ("first graded", "the submission or its tests changed")  # why a mark ch
 
 
 def course(root: Path, lab: str, db_url: str | None = None) -> CourseDirectory:
-    """The course at `root` as its own nbgrader_config.py describes it; `db_url` goes before what that says.
+    """The course at `root` as its own nbgrader_config.py describes it.
+
+    A gradebook that its course.toml names goes before that, and `db_url` before both.
 
     Raises:
-        ValueError: that file is broken.
+        ValueError: one of these files is broken.
     """
     config = Config()
     if (root / "nbgrader_config.py").is_file():
@@ -45,9 +49,19 @@ def course(root: Path, lab: str, db_url: str | None = None) -> CourseDirectory:
         except Exception as error:
             raise ValueError(f"{root / 'nbgrader_config.py'} is broken: {type(error).__name__}: {error}") from error
     config.CourseDirectory.merge({"root": str(root.resolve()), "source_directory": "solutions", "assignment_id": lab})
-    if db_url:
-        config.CourseDirectory.db_url = db_url
+    term = term_at(root)
+    if url := db_url or (term and term.gradebook):
+        config.CourseDirectory.db_url = url
     return CourseDirectory(config=config)
+
+
+def term_at(root: Path) -> Term | None:
+    """The term whose course.toml lies at `root`, if one does.
+
+    Raises:
+        ValueError: that file is broken.
+    """
+    return read_term(root) if (root / FILE).is_file() else None
 
 
 @contextlib.contextmanager
@@ -335,31 +349,6 @@ def outputs_of(outcome: Outcome | None) -> list[NotebookNode]:
         text = "\n".join(filter(None, (outcome.message, outcome.hint)))
         outputs.append(new_output("error", ename=outcome.kind, evalue=text, traceback=[text]))
     return outputs
-
-
-def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
-    """Write a file so that a kill, a full disk or a power cut leaves the whole old one or the whole new one.
-
-    Of its `mode` the system takes away what it takes from every new file: 0o600 is for this account alone.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.unlink(missing_ok=True)  # one that was left there has its own mode
-        with open(part, "w", encoding="utf-8", newline="\n", opener=lambda *how: os.open(*how, mode=mode)) as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    if hasattr(os, "O_DIRECTORY"):
-        folder = os.open(path.parent, os.O_DIRECTORY)
-        try:
-            os.fsync(folder)  # the new name itself
-        finally:
-            os.close(folder)
 
 
 def write_autograded(lab: BuiltLab, result: Result, root: Path, submitted: Path) -> Path:

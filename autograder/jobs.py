@@ -88,7 +88,10 @@ class Job(Table):
 
 
 class Trail(Table):
-    """One change of a mark or comment: append-only. `what` is "auto", "manual", "extra" or "comment"."""
+    """One change of a mark or comment: append-only. `what` is "auto", "manual", "extra" or "comment".
+
+    Of a student whose rows were removed one row is left, "forgotten", which names nobody.
+    """
 
     __tablename__ = "lecturekit_trail"
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -228,6 +231,21 @@ class Jobs:
             self.set("secret", secrets.token_hex(16))
             self.db.commit()
         return self.setting("secret")
+
+    def seal(self, secret: str) -> None:
+        """Make a term's secret the class's, before anything was graded. Commits.
+
+        Raises:
+            ValueError: the class has another one already.
+        """
+        if self.setting("secret") is None:
+            self.set("secret", secret)
+            self.db.commit()
+        elif self.setting("secret") != secret:
+            raise ValueError(
+                "the gradebook has another secret than course.toml: expected the same, or equal code would not earn "
+                "equal marks; take the gradebook's own (its table lecturekit_setting), or begin a new gradebook"
+            )
 
     def keep(self, value: Any) -> str:
         """Keep plain data; returns its digest."""

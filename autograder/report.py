@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from autograder.gradebook import write_whole
+from autograder.files import write_whole
 from autograder.result import Result
 
 FEW_WORDS = 80  # characters of a reason in the table

@@ -20,13 +20,14 @@ from typing import Literal
 
 from autograder import feedback, shortcuts
 from autograder import grade as grader
+from autograder.files import write_whole
 from autograder.intake import BuiltLab, code_of, take
 from autograder.jobs import ASIDE, CONTRIBUTION, Job, digest_of, unpacked_run
 from autograder.report import harmless
 from autograder.result import Result, assess
 from autograder.term.config import Term, clock
 from autograder.term.grading import Standing, open_book
-from autograder.term.handins import HandIn, hand_ins, write_bytes
+from autograder.term.handins import HandIn, hand_ins
 from autograder.term.late import days_late
 from autograder.term.roster import Student
 
@@ -289,5 +290,4 @@ def archive_of(term: Term, student: Student, lab: str, attempt: int, reader: Rea
 def write_archive(path: Path, files: dict[str, bytes]) -> None:
     """Write the archive where the grader's own account alone can read it."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    write_bytes(path, packed(files))
-    path.chmod(0o600)
+    write_whole(path, packed(files), mode=0o600)

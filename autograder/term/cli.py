@@ -184,4 +184,4 @@ def marks(root: cli.ROOT_OPTION = Path(), names: NAMES = False, dry_run: DRY_RUN
 
 
 # The other commands of `autograder term`; each module decorates with the `app` above.
-from autograder.term import cli_class, cli_doors, cli_more  # noqa: E402, F401
+from autograder.term import cli_class, cli_doors  # noqa: E402, F401

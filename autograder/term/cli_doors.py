@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from autograder import cli
-from autograder.report import line_of
 from autograder.term.cli import DRY_RUN, NAMES, app, called, opened
 
 
@@ -89,7 +88,7 @@ def collect(
     for row in rows:
         who = called(row.student, names) if row.student else row.label
         when = f"{row.at.astimezone(term.zone):%Y-%m-%d %H:%M:%S %Z}" if row.at else ""
-        out.add_row(*map(Text, map(line_of, (who, when, row.status, row.why))))
+        out.add_row(*lines(who, when, row.status, row.why))
     console.print(out)
     counts = [
         f"{sum(row.status == status for row in rows)} {status}" for status in dict.fromkeys(r.status for r in rows)
@@ -111,6 +110,13 @@ def only(**given: Path | None) -> tuple[str, Path]:
         said = ", ".join(f"--{name} {path}" for name, path in found) or "none"
         cli.fail(f"{said}: expected one of {', '.join(f'--{name}' for name in given)}")
     return found[0]
+
+
+def lines(*texts: str) -> list[Text]:
+    """Texts that others wrote as entries of a table."""
+    from autograder.report import line_of
+
+    return [Text(line_of(text)) for text in texts]
 
 
 def table(*columns: str) -> Table:
@@ -173,7 +179,7 @@ def export(
     """Fill the marks for LAB of marks.csv into a system's own table, and change nothing else in it."""
     import csv
 
-    from autograder.gradebook import write_whole
+    from autograder.files import write_whole
     from autograder.term import sheets
     from autograder.term.marks import FILE, read_marks
 
@@ -201,7 +207,7 @@ def export(
     for change in filled.changes:
         if change.why or change.before != change.after:
             who = called(change.student, names) if change.student else change.label
-            out.add_row(*map(Text, map(line_of, (who, change.before, change.after, change.why))))
+            out.add_row(*lines(who, change.before, change.after, change.why))
     if out.row_count:
         console.print(out)
     given = sum(bool(change.after) for change in filled.changes)

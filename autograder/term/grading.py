@@ -18,13 +18,14 @@ from sqlalchemy import make_url, select
 from sqlalchemy.orm import defer
 
 from autograder import grade as grader
-from autograder.gradebook import Book, course, write_whole
+from autograder.files import write_whole
+from autograder.gradebook import Book, course
 from autograder.intake import BuiltLab, load_built, take
 from autograder.jobs import ASIDE, CONTRIBUTION, SETTLED, Job, digest_of, files_of, version_of
 from autograder.lock import locked
 from autograder.report import Watch
 from autograder.term.config import Term
-from autograder.term.handins import HandIn, digest, hand_ins, write_bytes
+from autograder.term.handins import HandIn, digest, hand_ins
 from autograder.term.late import Choice, candidates, choices
 from autograder.term.roster import Roster, Student
 
@@ -159,15 +160,7 @@ def seal(term: Term, lab: str) -> None:
         return
     directory = course(term.root, lab, term.gradebook)
     with locked(directory.db_url), Book(directory) as book:
-        known = book.jobs.setting("secret")
-        if known is None:
-            book.jobs.set("secret", term.secret)
-            book.db.commit()
-        elif known != term.secret:
-            raise ValueError(
-                "the gradebook has another secret than course.toml: expected the same, or equal code would not earn "
-                "equal marks; take the gradebook's own (its table lecturekit_setting), or begin a new gradebook"
-            )
+        book.jobs.seal(term.secret)
 
 
 def grade_lab(
@@ -272,7 +265,7 @@ def place(submitted: Path, hand_in: HandIn) -> None:
     folder = submitted / hand_in.student / hand_in.lab
     content = hand_in.content()
     folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / f"{hand_in.lab}.ipynb", content)
+    write_whole(folder / f"{hand_in.lab}.ipynb", content)
     write_whole(folder / "timestamp.txt", f"{hand_in.at:%Y-%m-%d %H:%M:%S.%f} UTC\n")
 
 

@@ -15,7 +15,8 @@ from nbgrader import api
 from nbgrader.preprocessors import NbGraderPreprocessor
 from sqlalchemy import select
 
-from autograder.gradebook import FOR_GRADERS, Book, course, for_graders, write_whole
+from autograder.files import write_whole
+from autograder.gradebook import FOR_GRADERS, Book, course, for_graders
 from autograder.intake import grade_id, load_built, role
 from autograder.report import harmless
 from autograder.term.config import Term

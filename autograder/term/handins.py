@@ -5,7 +5,6 @@ ROOT/collected/<pseudonym>/<lab>/<20260928T205959Z>-<first 8 hex of sha256>/<lab
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from autograder.gradebook import write_whole
+from autograder.files import write_whole
 from autograder.term.config import Term
 
 COLLECTED = "collected"
@@ -69,7 +68,7 @@ def keep(
     receipt = {"at": at.isoformat(), "source": source, "from": original, "sha256": sha256, "note": note}
     part = Path(tempfile.mkdtemp(prefix=".", dir=place.parent))
     try:
-        write_bytes(part / f"{lab}.ipynb", content)
+        write_whole(part / f"{lab}.ipynb", content)
         write_whole(part / RECEIPT, json.dumps(receipt, ensure_ascii=False, indent=1) + "\n")
         part.rename(place)
     except BaseException:
@@ -80,16 +79,6 @@ def keep(
 
 def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that whoever reads it finds the whole old one or the whole new one."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def hand_ins(term: Term, lab: str, pseudonym: str | None = None) -> list[HandIn]:

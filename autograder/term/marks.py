@@ -20,7 +20,8 @@ from pathlib import Path
 from nbgrader import api
 from sqlalchemy import select
 
-from autograder.gradebook import Book, write_whole
+from autograder.files import write_whole
+from autograder.gradebook import Book
 from autograder.intake import load_built
 from autograder.jobs import ASIDE
 from autograder.term.config import Term

@@ -13,7 +13,8 @@ from statistics import fmean, median
 from markupsafe import Markup
 
 from autograder.feedback import environment, prose
-from autograder.gradebook import Book, course, write_whole
+from autograder.files import write_whole
+from autograder.gradebook import Book, course
 from autograder.intake import load_built
 from autograder.term import statistics
 from autograder.term.config import Lab, Term

@@ -20,7 +20,8 @@ from nbgrader.coursedir import CourseDirectory
 from sqlalchemy import delete, func, make_url, select, text, union
 from sqlalchemy.exc import SQLAlchemyError
 
-from autograder.gradebook import Book, course, unusable, write_whole
+from autograder.files import write_whole
+from autograder.gradebook import Book, course, unusable
 from autograder.jobs import Content, Job, Trail, now
 from autograder.lock import locked, user
 from autograder.term.config import Term

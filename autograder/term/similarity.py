@@ -21,7 +21,7 @@ from markupsafe import Markup, escape
 
 from autograder.build import ROOT
 from autograder.feedback import environment
-from autograder.gradebook import write_whole
+from autograder.files import write_whole
 from autograder.intake import BuiltLab, Submission, collect, grade_id, load_built, plan, role
 from autograder.report import harmless
 from autograder.term.config import Term

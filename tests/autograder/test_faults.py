@@ -23,7 +23,7 @@ import psutil
 import pytest
 from sqlalchemy import select
 
-from autograder import grade, gradebook, jobs, pool
+from autograder import files, grade, gradebook, jobs, pool
 from autograder.runner import Outcome, Run
 
 STUDENTS = 24
@@ -238,14 +238,14 @@ def test_a_disk_that_fills_up_costs_nothing_once_there_is_room(course, tmp_path,
 
 def test_a_file_that_can_not_be_written_whole_leaves_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "page.html"
-    gradebook.write_whole(path, "old")
+    files.write_whole(path, "old")
 
     def full(*about: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        gradebook.write_whole(path, "new")
+        files.write_whole(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 from nbconvert.exporters import HTMLExporter
-from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
 from nbgrader import api
 from nbgrader.converters import GenerateFeedback
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.preprocessors import GetGrades
 from nbgrader.server_extensions.formgrader import handlers
-from traitlets.config import Config
+from traitlets.config import Config, PyFileConfigLoader
 from typer.testing import CliRunner
 
 from autograder import cli
+from autograder.build import ROOT
 from autograder.gradebook import course
 from autograder.term import hand
 from autograder.term.hand import AGAIN, MARKED, WAITS, Paper
@@ -117,12 +116,13 @@ def test_formgrader_shows_the_rubric_behind_the_answer_and_students_never_see_it
 
 
 @pytest.mark.parametrize("without", [True, False])
-def test_nbgraders_own_feedback_has_no_rubric_with_our_preprocessor(room: Classroom, without: bool) -> None:
+def test_nbgraders_own_feedback_has_no_rubric_with_the_courses_configuration(room: Classroom, without: bool) -> None:
     directory = course(room.root, LAB)
     config = directory.config.copy()
     config.CourseDirectory.student_id = room.pseudonym("st-001")
     if without:
-        config.GenerateFeedback.preprocessors = [GetGrades, hand.WithoutRubrics, CSSHTMLHeaderPreprocessor]
+        ours = PyFileConfigLoader("nbgrader_config.py", path=str(ROOT)).load_config()
+        config.GenerateFeedback.preprocessors = ours.GenerateFeedback.preprocessors
     config.CourseDirectory.feedback_directory = "stock"
     GenerateFeedback(coursedir=CourseDirectory(config=config), config=config).start()
     (page,) = (room.root / "stock").rglob("*.html")
