@@ -88,7 +88,9 @@ def similar(
         table = Table("one", "other", "of the one", "of the other", "where", title=similarity.LEAD)
         for lead in found.leads[: similarity.MOST_SHOWN]:
             shares = [f"{side.share:.0%}" if side.who != similarity.OURS else "" for side in (lead.one, lead.other)]
-            table.add_row(shown(lead.one.who), shown(lead.other.who), *shares, lead.one.cells)
+            cells = lead.one.cells.split(", ")
+            where = cells[0] if len(cells) < 2 else f"{cells[0]} and {len(cells) - 1} more cells"
+            table.add_row(shown(lead.one.who), shown(lead.other.who), *shares, where)
         console.print(table)
     for who, reason in sorted(found.skipped.items()):
         console.print(f"{shown(who)} was not compared: {reason}", markup=False)

@@ -303,3 +303,5 @@ def finish(report: Report, standing: Standing, roster: Roster, lab: str, trouble
             report.needs.append((who, troubles.get(who, "not graded, and nobody said why")))
         elif job and job.state == ASIDE:
             report.needs.append((who, f"set aside: {job.reason}"))
+        elif job and job.reason:
+            report.needs.append((who, f"refused: {job.reason}"))

@@ -125,7 +125,7 @@ def bars(rows: list[tuple[str, float, float]], label: str) -> Markup:
     parts = []
     for number, (name, wide, narrow) in enumerate(rows):
         y = number * ROW + 4
-        parts.append(text(NAMES - 8, y + 12, cut(name, 32), class_="lk-end"))
+        parts.append(text(NAMES - 8, y + 12, cut(name, 28), class_="lk-end"))
         parts.append(box(NAMES, y, across, ROW - 8, fill="currentColor", opacity=0.12, rx=2))
         parts.append(
             box(NAMES, y, across * min(wide, 1), ROW - 8, f"{name}: {wide:.0%}", fill=BLUE, opacity=0.45, rx=2)

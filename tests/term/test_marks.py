@@ -2,6 +2,7 @@
 
 import csv
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 from nbgrader import api
@@ -16,6 +17,7 @@ from autograder.jobs import Job
 from autograder.runner import Outcome, Run
 from autograder.term import grading
 from autograder.term.grading import grade_lab, pending
+from autograder.term.handins import keep
 from autograder.term.marks import final, needs, read_marks, total, write_marks
 from tests.term.conftest import ROSTER, SECRET
 
@@ -185,6 +187,12 @@ def test_what_nobody_collected_is_said(room):
     said = dict(grade(room).needs)
     assert "nobody in the roster" in said["stranger"]
     assert "was never collected" in said[room.roster.students["gone"].pseudonym]
+
+
+def test_what_was_refused_is_said(room):
+    anna = room.roster.students["anna"].pseudonym
+    keep(room.term, anna, "lab91", b"{", datetime(2026, 9, 5, tzinfo=UTC), "folder", "lab91.ipynb")
+    assert grade(room).needs == [(anna, "refused: The file isn't JSON, so it isn't a notebook.")]
 
 
 @pytest.mark.parametrize("after", range(6))
