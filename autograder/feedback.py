@@ -7,7 +7,7 @@ elsewhere, which is our own sentences and the names of builtin exceptions.
 
 import ast
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from pygments.lexers import PythonLexer
 from autograder import shortcuts
 from autograder.files import write_whole
 from autograder.intake import BuiltLab, code_of, grade_id
-from autograder.result import Code, Exercise, Result, Test, after_hidden, raised
+from autograder.result import ByHand, Code, Exercise, Result, Test, after_hidden, raised
 
 MOST_CODE = 20_000  # characters of a cell or a free answer that are shown
 MOST_TEXT = 2000  # of a message
@@ -124,13 +124,15 @@ def trouble(lab: BuiltLab, result: Result, code: Code) -> str:
     return f"The cell `{code.id}` broke off: {raised(outcome.message) or 'an exception'}."
 
 
-def render(lab: BuiltLab, result: Result) -> str:
-    """The feedback page of one submission."""
+def render(lab: BuiltLab, result: Result, by_hand: Sequence[ByHand] = ()) -> str:
+    """The feedback page of one submission, with what humans gave."""
     refused = shortcuts.used(code_of(result.submission), lab.locked, **lab.shortcuts).values()
     template = environment().get_template("feedback.html.j2")
     return template.render(
         lab=lab,
         result=result,
+        by_hand=by_hand,
+        total=result.score + sum(one.more for one in by_hand),
         verdict=lambda test: verdict(lab, test, refused),
         trouble=lambda cell: trouble(lab, result, cell),
         summary=summary(result.exercises),
@@ -139,8 +141,8 @@ def render(lab: BuiltLab, result: Result) -> str:
     )
 
 
-def write_feedback(lab: BuiltLab, result: Result, root: Path) -> Path:
+def write_feedback(lab: BuiltLab, result: Result, root: Path, by_hand: Sequence[ByHand] = ()) -> Path:
     """Write `feedback/<student>/<lab>/<lab>.html`."""
     path = root / "feedback" / result.student / lab.name / f"{lab.name}.html"
-    write_whole(path, render(lab, result))
+    write_whole(path, render(lab, result, by_hand))
     return path

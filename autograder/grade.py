@@ -276,7 +276,7 @@ class Desk:
         """Write the two files of a submission; if that can't be, the result of that."""
         parts: dict[str, Callable[[], object]] = {
             "autograded notebook": lambda: write_autograded(self.lab, result, self.root, self.submissions),
-            "feedback": lambda: write_feedback(self.lab, result, self.root),
+            "feedback": lambda: write_feedback(self.lab, result, self.root, self.book.by_hand(result.student)),
         }
         for part, action in parts.items():
             try:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -17,15 +18,16 @@ from nbgrader import api
 from nbgrader.converters import GenerateAssignment
 from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
-from sqlalchemy import inspect, make_url, select, text
+from sqlalchemy import inspect, make_url, or_, select, text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Query
 from traitlets.config import Config, PyFileConfigLoader
 
 from autograder.build import rubric_of
 from autograder.files import write_whole
 from autograder.intake import BuiltLab, added_after, grade_id, role
 from autograder.jobs import ASIDE, DONE, Job, Jobs, packed_run, told
-from autograder.result import Result
+from autograder.result import ByHand, Result
 from autograder.runner import Outcome
 from autograder.term.config import FILE, Term, read_term
 
@@ -256,17 +258,40 @@ class Book:
             for student, cell, *values in self.db.execute(query).all():
                 yield student, cell, dict(zip(columns, values, strict=True))
 
-    def marks(self, student: str) -> dict[str, tuple[float | None, float | None, float | None]]:
-        """A student's marks by cell: automatic, by hand, extra."""
-        query = (
-            self.db.query(api.Grade)
-            .join(api.SubmittedNotebook, api.Grade.notebook_id == api.SubmittedNotebook.id)
+    def _of(self, student: str, table: Any) -> Query:
+        """A student's rows of nbgrader's grades or comments."""
+        return (
+            self.db.query(table)
+            .join(api.SubmittedNotebook, table.notebook_id == api.SubmittedNotebook.id)
             .join(api.SubmittedAssignment, api.SubmittedNotebook.assignment_id == api.SubmittedAssignment.id)
             .join(api.Assignment, api.SubmittedAssignment.assignment_id == api.Assignment.id)
             .filter(api.Assignment.name == self.directory.assignment_id)
             .filter(api.SubmittedAssignment.student_id == student)
         )
-        return {grade.cell.name: (grade.auto_score, grade.manual_score, grade.extra_credit) for grade in query}
+
+    def marks(self, student: str) -> dict[str, tuple[float | None, float | None, float | None]]:
+        """A student's marks by cell: automatic, by hand, extra."""
+        grades = self._of(student, api.Grade)
+        return {grade.cell.name: (grade.auto_score, grade.manual_score, grade.extra_credit) for grade in grades}
+
+    def by_hand(self, student: str) -> list[ByHand]:
+        """What humans gave a student, by cell in the order of their names."""
+        comments = self._of(student, api.Comment).filter(api.Comment.manual_comment.is_not(None))
+        said = {comment.cell.name: comment.manual_comment for comment in comments}
+        given = or_(api.Grade.manual_score.is_not(None), api.Grade.extra_credit != 0)
+        found = [
+            ByHand(
+                grade.cell.name,
+                grade.max_score,
+                grade.auto_score or 0.0,
+                grade.manual_score,
+                grade.extra_credit or 0.0,
+                said.pop(grade.cell.name, ""),
+            )
+            for grade in self._of(student, api.Grade).filter(given)
+        ]
+        found += [ByHand(cell, 0.0, comment=text) for cell, text in said.items() if text]
+        return sorted(found, key=lambda one: one.id)
 
     def _notebook(self, result: Result) -> api.SubmittedNotebook:
         """The row of a submission's notebook, made with all that belongs to it where there is none."""

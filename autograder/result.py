@@ -95,6 +95,23 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class ByHand:
+    """What a human gave for a cell: a mark in place of what its tests earned, extra credit, a comment."""
+
+    id: str
+    most: float
+    tests: float = 0.0
+    mark: float | None = None
+    extra: float = 0.0
+    comment: str = ""
+
+    @property
+    def more(self) -> float:
+        """What this adds to the score by tests; it may be less than 0."""
+        return (0.0 if self.mark is None else self.mark - self.tests) + self.extra
+
+
+@dataclass(frozen=True)
 class Result:
     """A submission's marks.
 

@@ -145,6 +145,7 @@ def send(
     try:
         found = post.letters(term, roster, lab, system, place)
         if not dry_run:
+            post.renew(term, lab, found)
             place = post.send(term, system, place, found)
     except (ValueError, OSError) as error:
         cli.fail(error)

@@ -4,7 +4,7 @@ import pytest
 
 from autograder.feedback import render, write_feedback
 from autograder.intake import collect
-from autograder.result import assess
+from autograder.result import ByHand, assess
 from autograder.runner import Outcome, Run
 
 
@@ -31,6 +31,25 @@ def test_it_shows_marks_messages_and_hints(page):
     assert "expected 0, found None" in html
     assert '<div class="hint"><b>Hint</b>Look at the start.</div>' in html
     assert "read by your instructor" in html
+
+
+def test_what_a_human_gave_counts_and_is_said(course, good):
+    course.hand_in("anna", **good, why="I think.")
+    (submission,) = collect(course.lab, course.submitted)
+    tests = {id: Outcome("passed") for id in ("test-double", "test-total-small")}
+    result = assess(course.lab, submission, Run(tests | {"test-total-empty": Outcome("wrong", "no")}))
+    html = render(course.lab, result)
+    assert "From your instructor" not in html
+    by_hand = [
+        ByHand("test-total-empty", most=2, tests=0, mark=1.5),
+        ByHand("why", most=0, extra=0.25, comment="Хорошо <b>подумал</b>."),
+    ]
+    html = render(course.lab, result, by_hand)
+    assert re.search(r"4\.75 <small>of\s+5 points", html)
+    assert "3 by the tests; the rest your instructor gave" in html
+    assert "<b>test-total-empty</b>: 1.5 of 2 points" in html
+    assert "0.25 extra" in html
+    assert "Хорошо &lt;b&gt;подумал&lt;/b&gt;." in html
 
 
 def test_everything_a_student_wrote_is_escaped(page):

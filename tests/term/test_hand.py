@@ -93,6 +93,24 @@ def test_a_mark_by_hand_survives_a_regrade_and_is_to_be_looked_at_again(room: Cl
     assert states(room) == {"st-001": WAITS, "st-002": AGAIN, "st-004": WAITS}
 
 
+def test_what_is_sent_says_what_a_human_gave(room: Classroom, tmp_path: Path) -> None:
+    page = room.root / "feedback" / room.pseudonym("st-002") / LAB / f"{LAB}.html"
+    before = page.read_text(encoding="utf-8")
+    mark(room, "st-002", 1.5)
+    assert page.read_text(encoding="utf-8") == before  # Formgrader knows nothing of our pages
+    arguments = ["term", "send", LAB, "--root", str(room.root), "--folder", str(tmp_path / "letters")]
+    CliRunner().invoke(cli.app, [*arguments, "--dry-run"])
+    assert page.read_text(encoding="utf-8") == before
+    CliRunner().invoke(cli.app, arguments)
+    assert "<b>why</b>: 1.5 of" in page.read_text(encoding="utf-8")
+    page.write_text(before, encoding="utf-8")
+    path = room.root / f"solutions/{LAB}/{LAB}.ipynb"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("check.equal(total([1, 2]), 3)", "check.equal(total([1, 2]), 4)"), encoding="utf-8")
+    room.grade(LAB)
+    assert "<b>why</b>: 1.5 of" in page.read_text(encoding="utf-8")
+
+
 # ---- the rubric ------------------------------------------------------------------------------------------------------
 def formgrader_page(path: Path) -> str:
     """A notebook as Formgrader shows it."""
