@@ -120,10 +120,10 @@ def test_the_widget_moves(names: dict) -> None:
     *before, last = source.splitlines()
     exec("\n".join(before), names)
     widget = eval(last, names)
-    (start,) = widget.draw()
-    (cold,) = widget.draw(temperature=0.2)
-    (warm,) = widget.draw(temperature=3)
-    (cut,) = widget.draw(top_p=0.85)
+    start = widget.set().picture
+    cold = widget.set(temperature=0.2).picture
+    warm = widget.set(temperature=3).picture
+    cut = widget.set(temperature=1, top_p=0.85).picture
     after = [[row[-1] for row in picture.table.rows] for picture in (start, cold, warm, cut)]
     assert after[0] == pytest.approx(list(names["NEXT"].values()))
     assert after[1][0] > 0.9
