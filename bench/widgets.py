@@ -94,6 +94,9 @@ def seen(times: list[float]) -> list[float]:
 
 
 def report(title: str, control: str, times: list[float]) -> None:
+    if not times:
+        print(f"{title:<34} {control:<14}  no change was seen: try --only", flush=True)
+        return
     times = sorted(times)
     worst = times[int(0.95 * (len(times) - 1))]
     print(
