@@ -153,7 +153,8 @@ def grade(
             fail(error)
     show(results, console, verbose)
     console.print(
-        f"{len(results)} submissions; feedback lies in {root / 'feedback'}, marks in {root / f'grades-{lab}.csv'}"
+        f"{report.counted(len(results), 'submission')}; feedback lies in {root / 'feedback'}, "
+        f"marks in {root / f'grades-{lab}.csv'}"
     )
     if any(result.status == "failed" for result in results):
         typer.echo("autograder: some submissions were not graded, for the reasons above", err=True)

@@ -264,8 +264,7 @@ class Desk:
 
     def kept(self, job: Job) -> Result:
         """The result of a job that an earlier run settled; files of it that are gone are written again."""
-        aside = job.reason if job.state == ASIDE else ""
-        result = assess(self.lab, self.book.jobs.submission(job), unpacked_run(job.run), aside=aside)
+        result = self.book.result(self.lab, job)
         pages = ("autograded", ".ipynb"), ("feedback", ".html")
         name = self.lab.name
         if not all((self.root / place / job.student / name / f"{name}{end}").is_file() for place, end in pages):
@@ -489,7 +488,7 @@ def replay(
             raise ValueError(f"attempt {job.attempt} of {student!r} ran with another secret than this gradebook has")
         there = Path(folder)
         ours, submission = book.jobs.lab_of(job, there), book.jobs.submission(job)
-        then = assess(ours, submission, unpacked_run(job.run))
+        then = book.result(ours, job)
         book.db.expunge(job)
         secret = book.jobs.secret
         run = Run()

@@ -18,16 +18,15 @@ from nbgrader import api
 from nbgrader.converters import GenerateAssignment
 from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
-from sqlalchemy import inspect, make_url, or_, select, text
+from sqlalchemy import Select, inspect, make_url, select, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Query
 from traitlets.config import Config, PyFileConfigLoader
 
 from autograder.build import rubric_of
 from autograder.files import write_whole
 from autograder.intake import BuiltLab, added_after, grade_id, role
-from autograder.jobs import ASIDE, DONE, Job, Jobs, packed_run, told
-from autograder.result import ByHand, Result
+from autograder.jobs import ASIDE, DONE, Job, Jobs, packed_run, told, unpacked_run
+from autograder.result import ByHand, Result, assess
 from autograder.runner import Outcome
 from autograder.term.config import FILE, Term, read_term
 
@@ -134,6 +133,32 @@ def shown(db_url: str) -> str:
         return db_url
 
 
+def database_file(db_url: str) -> Path | None:
+    """The file of a SQLite database, None for one on a server."""
+    url = make_url(db_url)
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+
+
+def is_there(db_url: str) -> bool:
+    """Is there such a gradebook? One on a server is taken to be."""
+    file = database_file(db_url)
+    return file is None or file.is_file()
+
+
+def rows(lab: str, table: Any, *columns: Any) -> Select:
+    """Of nbgrader's marks or comments (`table`) at a lab: student, cell and these columns, in the order of the two."""
+    return (
+        select(api.SubmittedAssignment.student_id, api.BaseCell.name, *columns)
+        .select_from(table)
+        .join(api.BaseCell, table.cell_id == api.BaseCell.id)
+        .join(api.SubmittedNotebook, table.notebook_id == api.SubmittedNotebook.id)
+        .join(api.SubmittedAssignment, api.SubmittedNotebook.assignment_id == api.SubmittedAssignment.id)
+        .join(api.Assignment, api.SubmittedAssignment.assignment_id == api.Assignment.id)
+        .where(api.Assignment.name == lab)
+        .order_by(api.SubmittedAssignment.student_id, api.BaseCell.name)
+    )
+
+
 class Book:
     """An open gradebook that knows the lab, with its job table.
 
@@ -144,8 +169,7 @@ class Book:
     def __init__(self, directory: CourseDirectory, patience: float = PATIENCE, create: bool = True):
         self.directory = directory
         try:
-            url = make_url(directory.db_url)
-            if not create and url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+            if not create and not is_there(directory.db_url):
                 raise ValueError(f"no gradebook {shown(directory.db_url)}: expected one that `autograder grade` made")
             with scripts_on_path():
                 self.book = api.Gradebook(patient(directory.db_url, patience), directory.course_id)
@@ -245,53 +269,39 @@ class Book:
         """Student, cell and what stands there: each mark, then each comment of a human."""
         marks = {"auto": api.Grade.auto_score, "manual": api.Grade.manual_score, "extra": api.Grade.extra_credit}
         for table, columns in ((api.Grade, marks), (api.Comment, {"comment": api.Comment.manual_comment})):
-            query = (
-                select(api.SubmittedAssignment.student_id, api.BaseCell.name, *columns.values())
-                .select_from(table)
-                .join(api.BaseCell, table.cell_id == api.BaseCell.id)
-                .join(api.SubmittedNotebook, table.notebook_id == api.SubmittedNotebook.id)
-                .join(api.SubmittedAssignment, api.SubmittedNotebook.assignment_id == api.SubmittedAssignment.id)
-                .join(api.Assignment, api.SubmittedAssignment.assignment_id == api.Assignment.id)
-                .where(api.Assignment.name == self.directory.assignment_id)
-                .order_by(api.SubmittedAssignment.student_id, api.BaseCell.name)
-            )
+            query = rows(self.directory.assignment_id, table, *columns.values())
             for student, cell, *values in self.db.execute(query).all():
                 yield student, cell, dict(zip(columns, values, strict=True))
 
-    def _of(self, student: str, table: Any) -> Query:
-        """A student's rows of nbgrader's grades or comments."""
-        return (
-            self.db.query(table)
-            .join(api.SubmittedNotebook, table.notebook_id == api.SubmittedNotebook.id)
-            .join(api.SubmittedAssignment, api.SubmittedNotebook.assignment_id == api.SubmittedAssignment.id)
-            .join(api.Assignment, api.SubmittedAssignment.assignment_id == api.Assignment.id)
-            .filter(api.Assignment.name == self.directory.assignment_id)
-            .filter(api.SubmittedAssignment.student_id == student)
-        )
-
     def marks(self, student: str) -> dict[str, tuple[float | None, float | None, float | None]]:
         """A student's marks by cell: automatic, by hand, extra."""
-        grades = self._of(student, api.Grade)
-        return {grade.cell.name: (grade.auto_score, grade.manual_score, grade.extra_credit) for grade in grades}
+        columns = (api.Grade.auto_score, api.Grade.manual_score, api.Grade.extra_credit)
+        return {cell: tuple(marks) for cell, *marks in self._of(student, api.Grade, *columns)}
 
     def by_hand(self, student: str) -> list[ByHand]:
         """What humans gave a student, by cell in the order of their names."""
-        comments = self._of(student, api.Comment).filter(api.Comment.manual_comment.is_not(None))
-        said = {comment.cell.name: comment.manual_comment for comment in comments}
-        given = or_(api.Grade.manual_score.is_not(None), api.Grade.extra_credit != 0)
-        found = [
-            ByHand(
-                grade.cell.name,
-                grade.max_score,
-                grade.auto_score or 0.0,
-                grade.manual_score,
-                grade.extra_credit or 0.0,
-                said.pop(grade.cell.name, ""),
-            )
-            for grade in self._of(student, api.Grade).filter(given)
-        ]
-        found += [ByHand(cell, 0.0, comment=text) for cell, text in said.items() if text]
+        said = {
+            cell: comment for cell, comment in self._of(student, api.Comment, api.Comment.manual_comment) if comment
+        }
+        found = []
+        for cell, grade in self._of(student, api.Grade, api.Grade):
+            mark, extra = grade.manual_score, grade.extra_credit or 0.0
+            if mark is not None or extra:
+                auto, comment = grade.auto_score or 0.0, said.pop(cell, "")
+                found.append(ByHand(cell, grade.max_score, auto, mark, extra, comment))
+        found += [ByHand(cell, 0.0, comment=comment) for cell, comment in said.items()]
         return sorted(found, key=lambda one: one.id)
+
+    def _of(self, student: str, table: Any, *columns: Any) -> Iterator[list]:
+        """Of a student's marks or comments the cell and these columns."""
+        query = rows(self.directory.assignment_id, table, *columns)
+        for _, *row in self.db.execute(query.where(api.SubmittedAssignment.student_id == student)):
+            yield row
+
+    def result(self, lab: BuiltLab, job: Job) -> Result:
+        """The marks of an attempt that is over, by the lab as it was then."""
+        aside = job.reason if job.state == ASIDE else ""
+        return assess(lab, self.jobs.submission(job), unpacked_run(job.run), aside=aside)
 
     def _notebook(self, result: Result) -> api.SubmittedNotebook:
         """The row of a submission's notebook, made with all that belongs to it where there is none."""

@@ -238,10 +238,18 @@ class Jobs:
         Raises:
             ValueError: the class has another one already.
         """
+        self.agree(secret)
         if self.setting("secret") is None:
             self.set("secret", secret)
             self.db.commit()
-        elif self.setting("secret") != secret:
+
+    def agree(self, secret: str) -> None:
+        """Make sure that the class has no other secret than a term's.
+
+        Raises:
+            ValueError: it has.
+        """
+        if self.setting("secret") not in (None, secret):
             raise ValueError(
                 "the gradebook has another secret than course.toml: expected the same, or equal code would not earn "
                 "equal marks; take the gradebook's own (its table lecturekit_setting), or begin a new gradebook"

@@ -193,6 +193,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{minutes} min" if minutes < 100 else f"{hours:.1f} h"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, by their name in the singular."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def live_table(progress: Progress) -> Group:
     """What runs now and for how long, below the counts."""
     out = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)

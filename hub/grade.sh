@@ -14,22 +14,6 @@ attempt() {
     return "$status"
 }
 
-# The labs that have opened by now, by course.toml: ngshare need not know the others yet.
-opened() {
-    python3 - "$TERM_ROOT/course.toml" <<'END'
-import sys, tomllib
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
-
-with open(sys.argv[1], "rb") as file:
-    term = tomllib.load(file)
-for name, lab in term["labs"].items():
-    opens = lab["opens"]
-    if (opens if opens.tzinfo else opens.replace(tzinfo=ZoneInfo(term["timezone"]))) <= datetime.now(UTC):
-        print(name)
-END
-}
-
 # The pages of one lab go out under the time of the last hand-in; unchanged ones stay, or each release would wake the
 # unit that watches ngshare.
 # shellcheck disable=SC2329  # `attempt` calls it
@@ -50,7 +34,7 @@ release() {
 
 cd "$DOOR" || exit 2
 chmod 700 . "$TERM_ROOT" || exit 2 # names and marks: by mode and not by umask, which the cage would be in, too
-labs=$(opened) || exit 2
+labs=$(autograder term check --open --root "$TERM_ROOT") || exit 2 # ngshare need not know the others yet
 for lab in $labs; do
     attempt nbgrader collect --update "$lab"
     ls -d inbox/*/"$lab" >/dev/null 2>&1 || continue # nobody handed it in yet

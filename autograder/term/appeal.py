@@ -10,11 +10,10 @@ import csv
 import hashlib
 import json
 import tempfile
-import zipfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from io import BytesIO, StringIO
+from io import StringIO
 from pathlib import Path
 from typing import Literal
 
@@ -22,18 +21,19 @@ from autograder import feedback, shortcuts
 from autograder import grade as grader
 from autograder.files import write_whole
 from autograder.intake import BuiltLab, code_of, take
-from autograder.jobs import ASIDE, CONTRIBUTION, Job, digest_of, unpacked_run
+from autograder.jobs import CONTRIBUTION, Job, digest_of
 from autograder.report import harmless
-from autograder.result import Result, assess
+from autograder.result import Result
+from autograder.term.archives import packed
+from autograder.term.book import open_book
 from autograder.term.config import Term, clock
-from autograder.term.grading import Standing, open_book
+from autograder.term.grading import Standing
 from autograder.term.handins import HandIn, hand_ins
 from autograder.term.late import days_late
 from autograder.term.roster import Student
 
 Reader = Literal["commission", "student"]
 READERS: tuple[Reader, ...] = ("commission", "student")
-EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in an archive: nothing is told by it
 
 
 @dataclass(frozen=True)
@@ -78,17 +78,18 @@ def gather(
         ValueError: there is no such lab or attempt, or as `grade.replay`.
     """
     term.lab(lab)
-    job, tests = grader.replay(lab, term.root, student.pseudonym, attempt, how, term.gradebook)
+    job, tests = grader.replay(lab, term.root, student.pseudonym, attempt, how)
     with open_book(term, lab) as book, tempfile.TemporaryDirectory(prefix="lecturekit-") as folder:
         job = book.db.get_one(Job, job.id)
-        ours, submission = book.jobs.lab_of(job, Path(folder)), book.jobs.submission(job)
-        result = assess(ours, submission, unpacked_run(job.run), aside=job.reason if job.state == ASIDE else "")
+        ours = book.jobs.lab_of(job, Path(folder))
+        result, last = book.result(ours, job), book.jobs.last(student.pseudonym)
+        by_hand = book.by_hand(student.pseudonym) if last and last.id == job.id else []  # it stands over the last one
         hand_in = hand_in_of(job, ours, hand_ins(term, lab, student.pseudonym))
         case = Case(ours, job, result, book.jobs.kept(job.files), hand_in)
         files = {
             **handed_in(case, names),
             **judged_by(case, reader),
-            f"feedback/{lab}.html": feedback.render(ours, result).encode(),
+            f"feedback/{lab}.html": feedback.render(ours, result, by_hand).encode(),
             "tests.csv": table(tests_rows(case, tests, reader)),
             "marks.csv": table(marks_rows(book.marks(student.pseudonym))),
             "attempts.csv": table(attempts_rows(book.jobs.attempts(student.pseudonym))),
@@ -271,17 +272,6 @@ def readme(
 
 
 # ---- the archive -----------------------------------------------------------------------------------------------------
-def packed(files: dict[str, bytes]) -> bytes:
-    """The files as a ZIP archive, the same bytes for the same files."""
-    out = BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            info = zipfile.ZipInfo(name, EPOCH)
-            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o600 << 16
-            archive.writestr(info, content)
-    return out.getvalue()
-
-
 def archive_of(term: Term, student: Student, lab: str, attempt: int, reader: Reader) -> Path:
     """Where the archive lies."""
     return term.root / "appeals" / f"{lab}-{student.pseudonym}-attempt{attempt}-{reader}.zip"

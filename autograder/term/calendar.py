@@ -34,6 +34,11 @@ def rules(term: Term) -> Table:
     return out
 
 
+def open_labs(term: Term, moment: datetime) -> list[str]:
+    """The labs that have opened by then, in the calendar's order."""
+    return [lab.name for lab in in_order(term) if lab.opens <= moment]
+
+
 def when(moment: datetime) -> str:
     """A time with the day of the week, since that is what a person checks."""
     return f"{DAYS[moment.weekday()]} {moment:%Y-%m-%d %H:%M:%S}"

@@ -1,5 +1,6 @@
 """The command line of a term: `autograder term check`, `autograder term grade lab03`, `autograder term marks`."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,11 +61,22 @@ def new(root: cli.ROOT_OPTION = Path(), dry_run: DRY_RUN = False) -> None:
 
 
 @app.command(epilog="Example: autograder term check --names")
-def check(root: cli.ROOT_OPTION = Path(), names: NAMES = False) -> None:
+def check(
+    root: cli.ROOT_OPTION = Path(),
+    names: NAMES = False,
+    open_labs: Annotated[
+        bool, typer.Option("--open", help="only the labs that have opened by now, a line each, for a script")
+    ] = False,
+) -> None:
     """Show the calendar as it will be applied, who has other times, and what is wrong with it; it changes nothing."""
+    from autograder.report import counted
     from autograder.term import calendar
 
     term, roster = opened(root)
+    if open_labs:
+        for name in calendar.open_labs(term, datetime.now(UTC)):
+            typer.echo(name)
+        return
     console = Console()
     console.print(calendar.times(term))
     console.print(calendar.rules(term))
@@ -76,7 +88,8 @@ def check(root: cli.ROOT_OPTION = Path(), names: NAMES = False) -> None:
     for those in calendar.namesakes(roster):
         console.print(f"of one name: {', '.join(called(student, names) for student in those)}", markup=False)
     gone = sum(student.left for student in roster)
-    console.print(f"{len(roster) - gone} students" + (f", {gone} left" if gone else ""), highlight=False)
+    here = counted(len(roster) - gone, "student")
+    console.print(f"{here}, {gone} left" if gone else here, highlight=False)
     say_needs(console, [("course", problem) for problem in calendar.problems(term, roster)])
 
 

@@ -67,6 +67,7 @@ def similar(
 
     The page and the table in ROOT/similar can be read by this account alone. Exit status 1: there are leads.
     """
+    from autograder import report
     from autograder.term import similarity
 
     term, roster = opened(root)
@@ -88,15 +89,16 @@ def similar(
         table = Table("one", "other", "of the one", "of the other", "where", title=similarity.LEAD)
         for lead in found.leads[: similarity.MOST_SHOWN]:
             shares = [f"{side.share:.0%}" if side.who != similarity.OURS else "" for side in (lead.one, lead.other)]
-            cells = lead.one.cells.split(", ")
-            where = cells[0] if len(cells) < 2 else f"{cells[0]} and {len(cells) - 1} more cells"
+            cells = lead.one.cells
+            where = cells[0] if len(cells) < 2 else f"{cells[0]} and {report.counted(len(cells) - 1, 'more cell')}"
             table.add_row(shown(lead.one.who), shown(lead.other.who), *shares, where)
         console.print(table)
     for who, reason in sorted(found.skipped.items()):
         console.print(f"{shown(who)} was not compared: {reason}", markup=False)
     if len(found.leads) > similarity.MOST_SHOWN:
         console.print(f"These are the first {similarity.MOST_SHOWN}: a higher --threshold leaves fewer")
-    console.print(f"{len(found.leads)} leads{''.join(f'; {path}' for path in paths)}", markup=False, soft_wrap=True)
+    leads = report.counted(len(found.leads), "lead")
+    console.print("; ".join([leads, *map(str, paths)]), markup=False, soft_wrap=True)
     if found.leads:
         raise typer.Exit(1)
 
@@ -114,6 +116,7 @@ def hand(
 
     What was dealt stays dealt; new submissions go to who has fewest. Exit status 1: something waits.
     """
+    from autograder import report
     from autograder.term import hand as by_hand
 
     term, roster = opened(root)
@@ -141,7 +144,7 @@ def hand(
             table.add_row(who, dealt.get(paper.student, ""), paper.state, cells, paper.page)
         console.print(table)
     if renewed:
-        console.print(f"rubrics were renewed in {renewed} notebooks of Formgrader's")
+        console.print(f"rubrics were renewed in {report.counted(renewed, 'notebook')} of Formgrader's")
     written = f"; {path}{' would be written' if dry_run else ''}" if people else ""
     console.print(f"{len(waiting)} wait, {len(found) - len(waiting)} are marked{written}", markup=False, soft_wrap=True)
     if waiting:

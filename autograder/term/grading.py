@@ -10,20 +10,19 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import make_url, select
+from sqlalchemy import select
 from sqlalchemy.orm import defer
 
 from autograder import grade as grader
 from autograder.files import write_whole
-from autograder.gradebook import Book, course
+from autograder.gradebook import Book
 from autograder.intake import BuiltLab, load_built, take
 from autograder.jobs import ASIDE, CONTRIBUTION, SETTLED, Job, digest_of, files_of, version_of
-from autograder.lock import locked
 from autograder.report import Watch
+from autograder.term.book import book_if_any, open_book
 from autograder.term.config import Term
 from autograder.term.handins import HandIn, digest, hand_ins
 from autograder.term.late import Choice, candidates, choices
@@ -141,28 +140,6 @@ class Report:
     needs: list[tuple[str, str]] = field(default_factory=list)
 
 
-def open_book(term: Term, lab: str, create: bool = False) -> Book:
-    """The term's gradebook.
-
-    Raises:
-        ValueError: it can't be opened.
-    """
-    return Book(course(term.root, lab, term.gradebook), create=create)
-
-
-def seal(term: Term, lab: str) -> None:
-    """Make the class's secret the gradebook's, from which hidden inputs are drawn.
-
-    Raises:
-        ValueError: the gradebook has another one.
-    """
-    if term.secret is None:
-        return
-    directory = course(term.root, lab, term.gradebook)
-    with locked(directory.db_url), Book(directory) as book:
-        book.jobs.seal(term.secret)
-
-
 def grade_lab(
     term: Term,
     roster: Roster,
@@ -177,7 +154,6 @@ def grade_lab(
     """
     term.lab(lab)
     load_built(term.root, lab)
-    seal(term, lab)
     submitted = term.root / SUBMITTED
     submitted.mkdir(exist_ok=True)
     report, tries, troubles = Report(), Counter(), {}
@@ -198,7 +174,7 @@ def grade_lab(
             if not placed:
                 finish(report, standing, roster, lab, troubles)
                 return report
-        results = grader.grade(lab, term.root, submitted, how, term.gradebook, watch)
+        results = grader.grade(lab, term.root, submitted, how, watch=watch)
         troubles |= {one.student: one.reason for one in results if one.status == "failed"}
         report.rounds += 1
 
@@ -225,8 +201,7 @@ def pending(term: Term, roster: Roster, lab: str) -> list[tuple[Student, int]]:
         ValueError: there is no such lab.
     """
     term.lab(lab)
-    there = is_there(course(term.root, lab, term.gradebook).db_url)
-    with open_book(term, lab) if there else nullcontext() as book:
+    with book_if_any(term, lab) as book:
         standing, found = Standing(term, book), []
         for student in roster:
             able = [] if student.left else standing.candidates(student, lab)
@@ -234,12 +209,6 @@ def pending(term: Term, roster: Roster, lab: str) -> list[tuple[Student, int]]:
             if count or due(standing, student, lab, Counter()):
                 found.append((student, count or 1))
         return found
-
-
-def is_there(db_url: str) -> bool:
-    """Is there such a gradebook? A server's own is taken to be."""
-    url = make_url(db_url)
-    return url.get_backend_name() != "sqlite" or Path(url.database or "").is_file()
 
 
 def due(standing: Standing, student: Student, lab: str, tries: Counter) -> HandIn | None:

@@ -13,12 +13,12 @@ from pathlib import Path
 import nbformat
 from nbgrader import api
 from nbgrader.preprocessors import NbGraderPreprocessor
-from sqlalchemy import select
 
 from autograder.files import write_whole
-from autograder.gradebook import FOR_GRADERS, Book, course, for_graders
+from autograder.gradebook import FOR_GRADERS, for_graders, rows
 from autograder.intake import grade_id, load_built, role
 from autograder.report import harmless
+from autograder.term.book import open_book
 from autograder.term.config import Term
 
 COLUMNS = ("grader", "student", "state", "cells", "page")
@@ -54,22 +54,11 @@ def papers(term: Term, lab: str) -> list[Paper]:
         ValueError: there is no such lab, or no gradebook.
     """
     term.lab(lab)
-    query = (
-        select(
-            api.SubmittedAssignment.student_id, api.SubmittedNotebook.id, api.BaseCell.name,
-            api.Grade.manual_score, api.Grade.extra_credit, api.Grade.needs_manual_grade,
-        )
-        .select_from(api.Grade)
-        .join(api.BaseCell, api.Grade.cell_id == api.BaseCell.id)
-        .join(api.SubmittedNotebook, api.Grade.notebook_id == api.SubmittedNotebook.id)
-        .join(api.SubmittedAssignment, api.SubmittedNotebook.assignment_id == api.SubmittedAssignment.id)
-        .join(api.Assignment, api.SubmittedAssignment.assignment_id == api.Assignment.id)
-        .where(api.Assignment.name == lab)
-        .order_by(api.SubmittedAssignment.student_id, api.BaseCell.id)
-    )  # fmt: skip
+    columns = (api.Grade.manual_score, api.Grade.extra_credit, api.Grade.needs_manual_grade)
     found: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
-    with Book(course(term.root, lab, term.gradebook), create=False) as book:
-        for student, id, cell, manual, extra, needed in book.db.execute(query).all():
+    with open_book(term, lab) as book:
+        query = rows(lab, api.Grade, api.SubmittedNotebook.id, *columns)
+        for student, cell, id, manual, extra, needed in book.db.execute(query):
             given = manual is not None or extra is not None
             if needed or given:
                 fresh, again = found.setdefault((student, id), ([], []))

@@ -18,14 +18,14 @@ from io import StringIO
 from pathlib import Path
 
 from nbgrader import api
-from sqlalchemy import select
 
 from autograder.files import write_whole
-from autograder.gradebook import Book
+from autograder.gradebook import Book, rows
 from autograder.intake import load_built
 from autograder.jobs import ASIDE
+from autograder.term.book import open_book
 from autograder.term.config import Term
-from autograder.term.grading import Standing, full_marks, open_book
+from autograder.term.grading import Standing, full_marks
 from autograder.term.late import Choice
 from autograder.term.roster import Roster, Student
 
@@ -59,7 +59,7 @@ def final(
     Raises:
         ValueError: there is no gradebook yet, or a lab that was handed in isn't built.
     """
-    with open_book(term, next(iter(term.labs))) as book:
+    with open_book(term) as book:
         standing = Standing(term, book)
         scores = {lab: scores_of(book, lab) for lab in term.labs}
         most = {lab: most_of(term, lab) for lab in term.labs}
@@ -82,18 +82,8 @@ def most_of(term: Term, lab: str) -> float:
 
 def scores_of(book: Book, lab: str) -> dict[str, tuple[float, tuple[str, ...]]]:
     """Each student's score as nbgrader counts it, and the cells with points that wait for a mark by hand."""
-    query = (
-        select(api.SubmittedAssignment.student_id, api.BaseCell.name, api.Grade)
-        .select_from(api.Grade)
-        .join(api.BaseCell, api.Grade.cell_id == api.BaseCell.id)
-        .join(api.SubmittedNotebook, api.Grade.notebook_id == api.SubmittedNotebook.id)
-        .join(api.SubmittedAssignment, api.SubmittedNotebook.assignment_id == api.SubmittedAssignment.id)
-        .join(api.Assignment, api.SubmittedAssignment.assignment_id == api.Assignment.id)
-        .where(api.Assignment.name == lab)
-        .order_by(api.BaseCell.name)
-    )
     found: dict[str, tuple[float, tuple[str, ...]]] = {}
-    for student, cell, grade in book.db.execute(query):
+    for student, cell, grade in book.db.execute(rows(lab, api.Grade, api.Grade)):
         score, waits = found.get(student, (0.0, ()))
         matters = grade.needs_manual_grade and grade.max_score
         found[student] = score + grade.score, (*waits, cell) if matters else waits

@@ -14,9 +14,9 @@ from markupsafe import Markup
 
 from autograder.feedback import environment, prose
 from autograder.files import write_whole
-from autograder.gradebook import Book, course
 from autograder.intake import load_built
 from autograder.term import statistics
+from autograder.term.book import open_book
 from autograder.term.config import Lab, Term
 from autograder.term.handins import hand_ins
 from autograder.term.roster import Roster
@@ -70,7 +70,7 @@ def read_class(
     lab, built = term.lab(name), load_built(term.root, name)
     here = {student.pseudonym: student for student in roster if not student.left}
     before = [one.name for one in sorted(term.labs.values(), key=lambda one: one.closes) if one.closes <= lab.closes]
-    with Book(course(term.root, name, term.gradebook), create=False) as book:
+    with open_book(term, name) as book:
         readings = statistics.read_attempts(book, here, watch)
         found = {one: statistics.shares(book, one) for one in before}
     scores = {one: {who: share for who, share in known.items() if who in here} for one, known in found.items()}

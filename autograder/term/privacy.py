@@ -10,20 +10,20 @@ import csv
 import os
 import shutil
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
 from nbgrader import api
-from nbgrader.coursedir import CourseDirectory
-from sqlalchemy import delete, func, make_url, select, text, union
+from sqlalchemy import delete, func, select, text, union
 from sqlalchemy.exc import SQLAlchemyError
 
 from autograder.files import write_whole
-from autograder.gradebook import Book, course, unusable
+from autograder.gradebook import Book, is_there, unusable
 from autograder.jobs import Content, Job, Trail, now
 from autograder.lock import locked, user
+from autograder.term.book import book_if_any, directory_of
 from autograder.term.config import Term
 from autograder.term.handins import COLLECTED
 from autograder.term.marks import FILE as MARKS
@@ -63,7 +63,7 @@ def everyone(term: Term, roster: Roster) -> list[Student]:
     """All of the roster, and whoever else has a folder or a row."""
     known = keys_of(roster)
     found = {path.name for place in FOLDERS for path in below(term.root / place) if path.is_dir()}
-    with opened(term) as book:
+    with book_if_any(term) as book:
         if book:
             for column in (Job.student, Trail.student, api.Student.id):
                 found.update(book.db.scalars(select(column).distinct()))
@@ -91,7 +91,7 @@ def traces(term: Term, students: Iterable[Student], roster_too: bool = False) ->
         found.append(Trace(path.relative_to(term.root).as_posix(), "files", files))
     for path, (_, count) in tables_of(term, keys, roster_too).items():
         found.append(Trace(path.name, "lines", count))
-    with opened(term) as book:
+    with book_if_any(term) as book:
         for name, table, condition in rows_of(keys) if book else ():
             count = book.db.scalar(select(func.count()).select_from(table).where(condition))
             found.append(Trace(f"gradebook: {name}", "rows", count))
@@ -160,34 +160,6 @@ def rows_of(keys: set[str]) -> list[tuple[str, type, object]]:
     ]
 
 
-@contextlib.contextmanager
-def opened(term: Term) -> Iterator[Book | None]:
-    """The term's gradebook, or None where there is none yet."""
-    directory = gradebook_of(term)
-    if not there(directory.db_url):
-        yield None
-        return
-    with Book(directory, create=False) as book:
-        yield book
-
-
-def gradebook_of(term: Term) -> CourseDirectory:
-    """Where the gradebook is; it is one for all labs."""
-    return course(term.root, next(iter(term.labs)), term.gradebook)
-
-
-def there(db_url: str) -> bool:
-    """Is there a gradebook? One on a server is."""
-    file = database_file(db_url)
-    return file is None or file.is_file()
-
-
-def database_file(db_url: str) -> Path | None:
-    """The file of a SQLite database."""
-    url = make_url(db_url)
-    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
-
-
 # ---- forget ----------------------------------------------------------------------------------------------------------
 def forget(term: Term, students: Iterable[Student], roster_too: bool = False) -> list[Trace]:
     """Remove everything of these students; what was removed.
@@ -198,10 +170,10 @@ def forget(term: Term, students: Iterable[Student], roster_too: bool = False) ->
         ValueError: another grader is at work on the gradebook, or it can't be written.
     """
     students = list(students)
-    keys, directory = keys_of(students), gradebook_of(term)
-    with locked(directory.db_url) if there(directory.db_url) else contextlib.nullcontext():
+    keys, directory = keys_of(students), directory_of(term)
+    with locked(directory.db_url) if is_there(directory.db_url) else contextlib.nullcontext():
         removed = traces(term, students, roster_too)
-        with opened(term) as book:
+        with book_if_any(term) as book:
             if book:
                 try:
                     forget_rows(book, keys)

@@ -18,10 +18,10 @@ from sqlalchemy import Engine, MetaData, create_engine, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from autograder.gradebook import Book
+from autograder.gradebook import Book, database_file
 from autograder.term.archives import walk
+from autograder.term.book import book_if_any, directory_of
 from autograder.term.config import Term
-from autograder.term.privacy import database_file, gradebook_of, opened
 from autograder.term.roster import Student
 
 UNREAD = (".git", ".venv", "node_modules", "__pycache__")  # what isn't the class's, or can't be read as it lies there
@@ -164,7 +164,7 @@ def search(
             continue
         if has:
             left.append(Left(place, tuple(sorted(has)), advice(term, path)))
-    with opened(term) as book:
+    with book_if_any(term) as book:
         left += in_database(book, needles) if book else []
     blind += [f"{name}/: not looked through" for name in UNREAD[:2] if (term.root / name).exists()]
     return left, blind
@@ -183,7 +183,7 @@ def files_of(term: Term) -> Iterator[Path]:
             path = Path(place) / name
             if path.is_symlink() or (path.is_file() and path.suffix not in WEIGHTS):
                 yield path
-    database = database_file(gradebook_of(term).db_url)
+    database = database_file(directory_of(term).db_url)
     for path in (term.roster_file, database):
         if path and path.is_file() and not path.resolve().is_relative_to(term.root.resolve()):
             yield path
@@ -259,7 +259,7 @@ def advice(term: Term, path: Path) -> str:
         return f"make it again: autograder term page {found[1]}"
     if path.parent == term.root / "similar":
         return f"make it again: autograder term similar {path.stem}"
-    database = database_file(gradebook_of(term).db_url)
+    database = database_file(directory_of(term).db_url)
     if database and path.resolve() == database.resolve():
         return "in rows of others, which are listed below"
     return "a copy, an archive or a table: remove it, or what it has of this person"

@@ -18,15 +18,14 @@ from nbgrader.utils import notebook_hash
 from autograder.build import put
 from autograder.feedback import render
 from autograder.files import write_whole
-from autograder.gradebook import course
+from autograder.gradebook import is_there
 from autograder.intake import Refused, read_file
-from autograder.jobs import ASIDE, unpacked_run
 from autograder.lock import locked
-from autograder.result import assess
 from autograder.term.archives import packed
+from autograder.term.book import directory_of, open_book
 from autograder.term.collect import CANVAS, EXCHANGE, FOLDER, IN_CANVAS, IN_MOODLE, MOODLE, inbound
 from autograder.term.config import Term
-from autograder.term.grading import Graded, is_there, open_book
+from autograder.term.grading import Graded
 from autograder.term.handins import HandIn, hand_ins
 from autograder.term.roster import Roster, Student
 
@@ -133,7 +132,7 @@ def renew(term: Term, lab: str, going: list[Letter]) -> int:
     Raises:
         ValueError: the gradebook can't be opened, or another program is at work on it.
     """
-    directory, count = course(term.root, lab, term.gradebook), 0
+    directory, count = directory_of(term, lab), 0
     if not is_there(directory.db_url):
         return 0
     with locked(directory.db_url), open_book(term, lab) as book:
@@ -142,9 +141,7 @@ def renew(term: Term, lab: str, going: list[Letter]) -> int:
             by_hand, job = book.by_hand(letter.student.pseudonym), graded.last.get(letter.student.pseudonym)
             if not by_hand or job is None or job.version != graded.version:
                 continue
-            aside = job.reason if job.state == ASIDE else ""
-            result = assess(graded.lab, book.jobs.submission(job), unpacked_run(job.run), aside=aside)
-            text = render(graded.lab, result, by_hand)
+            text = render(graded.lab, book.result(graded.lab, job), by_hand)
             if text != letter.page.read_text(encoding="utf-8"):
                 write_whole(letter.page, text)
                 count += 1

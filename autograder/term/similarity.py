@@ -86,8 +86,8 @@ class Side:
     where: np.ndarray
 
     @property
-    def cells(self) -> str:
-        return ", ".join(name for name, _, _ in self.parts())
+    def cells(self) -> list[str]:
+        return [name for name, _, _ in self.parts()]
 
     def parts(self) -> Iterator[tuple[str, str, np.ndarray]]:
         """The parts in which something is alike, each with a flag for each character."""
@@ -259,7 +259,8 @@ def write_leads(found: Similarity, root: Path, called: Callable[[str], str] = st
         one, other = lead.one, lead.other
         texts = [harmless(called(side.who)) for side in (one, other)]
         shares = [f"{side.share:.2f}" for side in (one, other)]
-        writer.writerow([*texts, *shares, lead.characters, harmless(one.cells), harmless(other.cells)])
+        where = [harmless(", ".join(side.cells)) for side in (one, other)]
+        writer.writerow([*texts, *shares, lead.characters, *where])
     paths = folder / f"{found.lab}.csv", folder / f"{found.lab}.html"
     for path, text in zip(paths, ("\ufeff" + table.getvalue(), render(found, called)), strict=True):
         write_whole(path, text, mode=0o600)

@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from autograder.gradebook import Book
 from autograder.intake import BuiltLab, exercise_of, grade_id, role
 from autograder.jobs import SETTLED, Job, unpacked_run
-from autograder.result import Result, assess
+from autograder.result import Result
 
 FEWEST = 3  # of whom a correlation is said at all
 PARTS = (  # of the time before closing, and after; the first one that a hand-in's time before closing reaches
@@ -114,7 +114,7 @@ def read_attempts(
                         drawn["now"][mistake].add(job.student)
                 if counts:
                     versions.add(job.version)
-                    results[job.student] = assess(lab, jobs.submission(job), run).slim()
+                    results[job.student] = book.result(lab, job).slim()
         db.expunge_all()
         watch(done, len(ids))
     mistakes = [Mistake(*key, len(drawn["now"][key]), len(who)) for key, who in drawn["ever"].items()]

@@ -155,7 +155,7 @@ def test_the_command_ends_with_the_table_and_where_feedback_lies(course, good):
     assert done.exit_code == 0
     assert "ann" in done.output
     assert "5/5" in done.output
-    assert "1 submissions; feedback lies in" in done.output
+    assert "1 submission; feedback lies in" in done.output
 
 
 @pytest.mark.parametrize(

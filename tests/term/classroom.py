@@ -95,7 +95,7 @@ class Classroom:
         return self.roster.students[id].pseudonym
 
     def book(self, lab: str) -> gradebook.Book:
-        return gradebook.Book(gradebook.course(self.root, lab, self.term.gradebook), create=False)
+        return gradebook.Book(gradebook.course(self.root, lab), create=False)
 
     def notebook(self, lab: str, change: Callable | None = None, **solutions: str) -> bytes:
         """The release with some solution cells filled in, after `change` has been at its list of cells."""

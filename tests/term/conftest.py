@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autograder import gradebook
-from autograder.term import grading
+from autograder.term.book import open_book
 from autograder.term.config import Term, read_term
 from autograder.term.handins import HandIn, keep
 from autograder.term.roster import Roster, read_roster
@@ -68,8 +68,9 @@ class Desk:
             lab_notebooks(self.root, lab)
             if lab == labs[-1]:
                 self.change(lab, lambda cells: cells["why"]["metadata"]["nbgrader"].update(points=3))
-            grading.seal(self.term, lab)
             gradebook.prepare(gradebook.course(self.root, lab))
+            with open_book(self.term, lab) as book:
+                book.jobs.seal(self.term.secret)
 
     def change(self, lab: str, change: Callable[[dict], object]) -> None:
         """Change the author's notebook of a lab and the students', by a function of the cells by id."""

@@ -15,6 +15,7 @@ from traitlets.config import Config, PyFileConfigLoader
 
 from autograder.build import ROOT
 from autograder.doctor import CONTAINERS
+from autograder.term.start import start
 from autograder.term.student_start import NOT_FOR_STUDENTS
 
 HUB = ROOT / "hub"
@@ -225,6 +226,7 @@ STUB = """\
 #!/bin/sh
 echo "$(basename "$0") $*" >> "$LOG"
 case "$*" in
+  "term check "*) exec "$AUTOGRADER" "$@" ;;
   "collect --update lab02") exit 0 ;;
   "collect --update "*)
     lab=$3; mkdir -p "inbox/anna/$lab"; echo "2026-09-28 20:59:59 UTC" > "inbox/anna/$lab/timestamp.txt" ;;
@@ -244,19 +246,23 @@ def night(tmp_path: Path):
         stub.parent.mkdir(exist_ok=True)
         stub.write_text(STUB, encoding="utf-8")
         stub.chmod(0o755)
-    (tmp_path / "term").mkdir()
     (tmp_path / "door").mkdir()
+    start(tmp_path / "term")
     years = {1: 2025, 2: 2025, 3: 2025, 4: 2999}  # the last one isn't open yet
-    labs = "".join(f"[labs.lab0{number}]\nopens = {year}-09-01 09:00:00\n" for number, year in years.items())
-    (tmp_path / "term/course.toml").write_text(f'timezone = "Europe/Moscow"\n{labs}', encoding="utf-8")
+    times = "[labs.lab0{0}]\nopens = {1}-09-01 09:00:00\ncloses = {1}-09-1{0} 09:00:00\n"
+    labs = "".join(times.format(*lab) for lab in years.items())
+    head = 'id = "class"\ntimezone = "Europe/Moscow"\nsecret_file = "secret.txt"\n'
+    (tmp_path / "term/course.toml").write_text(head + labs, encoding="utf-8")
 
     def run(**more: str) -> tuple[int, list[str]]:
         log = tmp_path / "log"
         log.write_text("", encoding="utf-8")
         places = {"TERM_ROOT": str(tmp_path / "term"), "DOOR": str(tmp_path / "door"), "LOG": str(log)}
-        path = os.pathsep.join([str(tmp_path / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+        places["AUTOGRADER"] = str(Path(sys.executable).with_name("autograder"))
+        path = os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])
         done = subprocess.run([str(HUB / "grade.sh")], env=os.environ | {"PATH": path} | places | more, check=False)
-        return done.returncode, log.read_text(encoding="utf-8").replace(str(tmp_path), "").splitlines()
+        calls = log.read_text(encoding="utf-8").replace(str(tmp_path), "").splitlines()
+        return done.returncode, [call for call in calls if "term check" not in call]
 
     return run
 

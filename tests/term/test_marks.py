@@ -275,8 +275,9 @@ def test_the_secret_is_the_gradebooks(room):
     with Book(gradebook.course(room.root, "lab91")) as book:
         assert book.jobs.secret == SECRET
     room.write((room.root / "course.toml").read_text().replace(SECRET, SECRET + "!"))
-    result = term(room, "grade", "lab91")
-    assert (result.exit_code, "the gradebook has another secret than course.toml" in result.output) == (2, True)
+    for command in ("grade lab91", "marks", "page lab91", "hand lab91", "forget anna"):
+        result = term(room, *command.split())
+        assert (result.exit_code, "the gradebook has another secret than course.toml" in result.output) == (2, True)
 
 
 def test_a_fresh_gradebook_gets_the_secret_and_a_dry_run_makes_none(room):
