@@ -502,7 +502,7 @@ def test_the_stop_button_is_heard_by_a_kernel() -> None:
         )
         shown = listen(lambda message: message["msg_type"] == "execute_result")
         comm = shown["content"]["data"]["application/vnd.jupyter.widget-view+json"]["model_id"]
-        listen(lambda _: any("It runs." in picture for picture in pictures[-1:]))
+        listen(lambda _: any(re.search(r"Step ([2-9]|\d\d+):.* It runs\.", picture) for picture in pictures[-1:]))
         data = {"method": "custom", "content": {"values": {"stop": 1}, "number": 1}}
         client.shell_channel.send(client.session.msg("comm_msg", {"comm_id": comm, "data": data}))
         listen(lambda _: any("It was stopped" in picture for picture in pictures[-1:]))
