@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter
 
 import pytest
 from nbgrader import api
@@ -18,43 +17,14 @@ from autograder.grade import How, grade, regrade, replay
 from autograder.gradebook import Book
 from autograder.lock import locked
 from autograder.runner import Outcome, Run
-
-RAN: Counter = Counter()  # by the student's code
-
-
-class Fake:
-    """A runner that says what it was told by a comment in the student's code, and counts."""
-
-    def __init__(self, *about, **more):
-        self.about = about
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        pass
-
-    def run(self, steps):
-        if not steps:  # to warm up
-            return Run()
-        told = {step.id: step.source for step in steps}
-        RAN[told["double"]] += 1
-        wrong = told["double"].partition("wrong: ")[2].split()
-        return Run({s.id: outcome(s, wrong) for s in steps})
-
-
-def outcome(step, wrong):
-    if step.kind != "test":
-        return Outcome("ran")
-    fails = step.id in wrong or "always wrong" in step.source
-    return Outcome("wrong", "expected 4, found 5") if fails else Outcome("passed")
+from tests.autograder.told import RAN, Told
 
 
 @pytest.fixture(autouse=True)
 def fake(monkeypatch):
     """No process is started here: what is tested is what comes before and after."""
     RAN.clear()
-    monkeypatch.setattr(pool, "new_runner", Fake)
+    monkeypatch.setattr(pool, "new_runner", Told)
 
 
 def hand_in(course, student, *wrong):
@@ -169,7 +139,7 @@ def test_rows_come_first_and_what_a_killed_grader_left_is_finished(course, rows,
         grade("lab00", course.root, course.submitted, How(workers=1))
     assert rows() == [("ann", 1, "done", 5), ("bob", 1, "running", None), ("cyd", 1, "running", None)]
     monkeypatch.undo()
-    monkeypatch.setattr(pool, "new_runner", Fake)
+    monkeypatch.setattr(pool, "new_runner", Told)
     assert {student: r.score for student, r in grade_all(course).items()} == {"ann": 5, "bob": 5, "cyd": 5}
     assert [row[2] for row in rows()] == ["done"] * 3
     assert max(starts for *_, starts in rows("starts")) == 2
@@ -180,7 +150,7 @@ def test_the_state_tells_that_old_marks_are_old(course, rows, monkeypatch):
     hand_in(course, "ann", "test-double")
     grade_all(course)
     hand_in(course, "ann")
-    monkeypatch.setattr(Fake, "run", lambda self, steps: 1 / 0 if steps else Run())
+    monkeypatch.setattr(Told, "run", lambda self, steps: 1 / 0 if steps else Run())
     result = grade_all(course)["ann"]
     assert (result.status, result.reason) == ("failed", "The grader failed: ZeroDivisionError: division by zero")
     assert rows("reason") == [
@@ -188,7 +158,7 @@ def test_the_state_tells_that_old_marks_are_old(course, rows, monkeypatch):
         ("ann", 2, "failed", None, "The grader failed: ZeroDivisionError: division by zero"),
     ]
     monkeypatch.undo()
-    monkeypatch.setattr(pool, "new_runner", Fake)
+    monkeypatch.setattr(pool, "new_runner", Told)
     assert grade_all(course)["ann"].score == 5
     assert rows()[2] == ("ann", 3, "done", 5)
 
@@ -217,21 +187,22 @@ def killed_at(*cells):
     def run(self, steps):
         RAN["all"] += bool(steps)
         hit = cells[min(RAN["all"], len(cells)) - 1]
-        return Run({s.id: Outcome("stopped", "ended by signal 9") if s.id == hit else outcome(s, "") for s in steps})
+        killed = Outcome("stopped", "ended by signal 9")
+        return Run({step.id: killed if step.id == hit else self.outcome(step, []) for step in steps})
 
     return run
 
 
 def test_a_process_that_was_killed_once_costs_nobody_a_mark(course, rows, monkeypatch):
     hand_in(course, "ann")
-    monkeypatch.setattr(Fake, "run", killed_at("test-double", ""))
+    monkeypatch.setattr(Told, "run", killed_at("test-double", ""))
     assert grade_all(course)["ann"].score == 5
     assert rows("starts", "crashes") == [("ann", 1, "done", 5, 2, 1)]
 
 
 def test_code_that_kills_its_own_process_gets_what_it_earns(course, rows, monkeypatch):
     hand_in(course, "ann")
-    monkeypatch.setattr(Fake, "run", killed_at("test-double"))
+    monkeypatch.setattr(Told, "run", killed_at("test-double"))
     result = grade_all(course)["ann"]
     assert (result.status, result.score) == ("graded", 3)
     assert rows("crashes") == [("ann", 1, "done", 3, 1)]
@@ -239,12 +210,12 @@ def test_code_that_kills_its_own_process_gets_what_it_earns(course, rows, monkey
 
 def test_three_crashes_set_a_submission_aside(course, rows, monkeypatch):
     hand_in(course, "ann")
-    monkeypatch.setattr(Fake, "run", killed_at("test-double", "test-total-small", "test-total-empty"))
+    monkeypatch.setattr(Told, "run", killed_at("test-double", "test-total-small", "test-total-empty"))
     result = grade_all(course)["ann"]
     assert result.status == "aside"
     assert result.reason.startswith("What ran it was killed 3 times")
     assert rows("crashes") == [("ann", 1, "aside", 3, 3)]
-    monkeypatch.setattr(Fake, "run", killed_at(""))
+    monkeypatch.setattr(Told, "run", killed_at(""))
     assert grade_all(course)["ann"].status == "aside"
     assert again(course, student="ann") == [("ann", "total", 1, 3, False)]
     assert rows()[1] == ("ann", 2, "done", 5)
@@ -337,13 +308,12 @@ def test_what_a_human_gave_survives_and_is_in_the_trail(course, trail):
 def test_one_exercise_alone_is_graded_again(course, rows):
     hand_in(course, "ann", "test-double", "test-total-empty")
     grade_all(course)
-    source = "# ann, wrong: test-double test-total-empty"
-    assert RAN[source] == 1
+    assert RAN["ann"] == 1
     correct_the_test(course)
     assert again(course, exercise="total") == [("ann", "total", 1, 0, False)]
     assert rows("exercise")[1] == ("ann", 2, "done", 0, "total")
     assert grade_all(course)["ann"].score == 0
-    assert RAN[source] == 2
+    assert RAN["ann"] == 2
 
 
 @pytest.mark.parametrize(
@@ -437,7 +407,7 @@ def test_a_replay_runs_what_was_handed_in_then_by_the_tests_of_then(course):
 def test_a_replay_says_where_it_went_another_way(course, monkeypatch):
     hand_in(course, "ann")
     grade_all(course)
-    monkeypatch.setattr(Fake, "run", killed_at("test-double"))
+    monkeypatch.setattr(Told, "run", killed_at("test-double"))
     _, tests = replay("lab00", course.root, "ann")
     assert [(test.then, test.now) for test in tests if test.then != test.now] == [("passed", "stopped")]
 

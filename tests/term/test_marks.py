@@ -1,7 +1,6 @@
 """What of the hand-ins is graded, what then stands in the gradebook, and the final marks that follow."""
 
 import csv
-from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
@@ -14,51 +13,30 @@ from autograder import gradebook, pool
 from autograder.cli import app
 from autograder.gradebook import Book
 from autograder.jobs import Job
-from autograder.runner import Outcome, Run
 from autograder.term import grading
 from autograder.term.grading import grade_lab, pending
 from autograder.term.handins import keep
 from autograder.term.marks import final, needs, read_marks, total, write_marks
+from tests.autograder.told import RAN, Told
 from tests.term.conftest import ROSTER, SECRET
 
-RAN: Counter = Counter()  # by the student's code
 HOW = grader.How(workers=1)
 
 
-class Fake:
-    """A runner that says what it was told by a comment in the student's code, and counts."""
+class Fragile(Told):
+    """One student's code breaks the grader."""
 
-    def __init__(self, *about, **more):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        pass
-
-    def run(self, steps):
-        if not steps:  # to warm up
-            return Run()
-        told = {step.id: step.source for step in steps}["double"]
-        RAN[told.partition(",")[0].removeprefix("# ")] += 1
-        if "breaks" in told:
+    def wrong(self, source):
+        if "breaks" in source:
             raise OSError("no space left on device")
-        wrong = told.partition("wrong: ")[2].split()
-        return Run({step.id: outcome(step, wrong) for step in steps})
-
-
-def outcome(step, wrong):
-    if step.kind != "test":
-        return Outcome("ran")
-    return Outcome("wrong", "no") if step.id in wrong or "always wrong" in step.source else Outcome("passed")
+        return super().wrong(source)
 
 
 @pytest.fixture(autouse=True)
 def fake(monkeypatch):
     """No process is started here."""
     RAN.clear()
-    monkeypatch.setattr(pool, "new_runner", Fake)
+    monkeypatch.setattr(pool, "new_runner", Fragile)
 
 
 def hand_in(room, id, at, mark, *wrong, lab="lab91", **cells):
@@ -218,7 +196,7 @@ def test_killed_at_any_time_it_is_finished_by_the_next_run(room, monkeypatch, af
     with pytest.raises(KeyboardInterrupt):
         grade(room)
     monkeypatch.undo()
-    monkeypatch.setattr(pool, "new_runner", Fake)
+    monkeypatch.setattr(pool, "new_runner", Fragile)
     assert grade(room).needs == []
     assert stands(room) == {"anna": 4}
     assert grade(room).rounds == 0
