@@ -1,12 +1,13 @@
 """From a key press to the redrawn picture, measured in a real browser.
 
-    python bench/widgets.py [--presses 40] [--only Sampling]
+    python bench/widgets.py [--presses 42] [--only Sampling]
 
-JupyterLab runs on loopback, Chromium opens a notebook with every widget of `tests/browser/test_widgets.py`, and one
-with 50,257 logits. Each control is moved there and back by the keyboard; a press is over with the frame that shows the
-kernel's first picture after it. Before each, the page has REST milliseconds to come to rest, as it has between two
-presses of a hand; "in a row" are presses without it, as of a key held down. The peer is a picture of matplotlib under
-an ipywidgets slider, over the same logits.
+JupyterLab runs on loopback, Chromium opens a notebook with the widgets of `tests/browser/test_widgets.py`, and one
+with 50,257 logits. Training comes first, since its loop runs beside whatever is measured until its button stops it.
+Each control is moved there and back by the keyboard; a press is over with the frame that shows the kernel's first
+picture after it. Before each, the page has REST milliseconds to come to rest, as it has between two presses of a hand;
+"in a row" are presses without it, as of a key held down. The peer is a picture of matplotlib under an ipywidgets
+slider, over the same logits.
 """
 
 import argparse
@@ -50,6 +51,7 @@ draw()
 ipywidgets.VBox([temperature, shown])
 """
 REST = 250
+STRETCH = 3  # steps of a slider in one direction: a single one may leave the picture as it is
 # the time of a press, and of the first frame with another picture
 WATCH = """([field, picture]) => {
     window.pressed = window.redrawn = 0;
@@ -79,11 +81,11 @@ def press(page: Page, field: Locator, picture: Locator, move: Callable[[], objec
 
 
 def measure(page: Page, field: Locator, picture: Locator, presses: int, rest: int = REST) -> list[float]:
-    """Milliseconds of the moves with which the picture changed: one step of a slider may leave it as it was."""
+    """Milliseconds of the moves with which the picture changed."""
     found = []
     there, back = moves(field)
     kind = field.evaluate("field => field.type")
-    stretch = 3 if kind == "range" else 1  # steps in one direction
+    stretch = STRETCH if kind == "range" else 1
     for number in range(presses):
         page.wait_for_timeout(rest)
         found.append(press(page, field, picture, there if number // stretch % 2 == 0 or kind == "button" else back))
@@ -102,15 +104,17 @@ def report(title: str, control: str, times: list[float]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--presses", type=int, default=20)
+    parser.add_argument("--presses", type=int, default=24, help="of each control; as many more as bring it back")
     parser.add_argument("--only", default="", help="widgets whose title has this in it, and the last ones")
     arguments = parser.parse_args()
-    presses, only = arguments.presses, arguments.only
+    presses = 2 * STRETCH * math.ceil(arguments.presses / (2 * STRETCH))
+    only = arguments.only
     if browser.CHROMIUM is None:
         raise SystemExit("no Chromium here: nothing to measure")
     trouble: list[str] = []
     with tempfile.TemporaryDirectory(prefix="lecturekit-") as folder:
-        path = write_notebook(Path(folder), [SETUP, *CELLS.values(), LOGITS, PEER])
+        titles = sorted((title for title in CELLS if only in title), key="Training".__ne__)
+        path = write_notebook(Path(folder), [SETUP, *(CELLS[title] for title in titles), LOGITS, PEER])
         with (
             browser.jupyterlab(Path(folder)) as address,
             browser.chromium() as chromium,
@@ -122,7 +126,7 @@ def main() -> None:
             print(
                 f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; median, 95th percentile and worst of {presses}"
             )
-            for title in (title for title in CELLS if only in title):
+            for title in titles:
                 found = browser.widget(page, title)
                 for field in found.locator(".lk-controls [data-name]").all():
                     times = measure(page, field, found.locator(".lk-picture"), presses)
