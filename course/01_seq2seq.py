@@ -86,9 +86,9 @@ BLUE, ORANGE, GREEN, GREY = "#cfe3f5", "#fbdcc0", "#cdebd9", "#eeeeee"
 # %% [markdown]
 # ### A model reads two sentences
 #
-# The course's small GPT has read English and Russian novels ([lecture 5](05_gpt.ipynb) tells how). For each word: the
-# probability that the model gave it, after all words before. With a network, `pretrained.load("gpt2")` or another name
-# of the hub puts a larger model into the same cell.
+# The course's small GPT has read *War and Peace* in English and Russian, and Shakespeare ([lecture 5](05_gpt.ipynb)
+# tells how). For each word: the probability that the model gave it, after all words before. With a network,
+# `pretrained.load("gpt2")` or another name of the hub puts a larger model into the same cell.
 
 # %%
 gpt, words_of_gpt = pretrained.load("gpt")
@@ -231,7 +231,8 @@ sketch((10, 2.8), boxes, arrows, alt, dashed=[f"y{i} z{i + 1}" for i in range(4)
 # [2]: https://arxiv.org/abs/1406.1078
 # [3]: https://arxiv.org/abs/1409.3215
 #
-# The step from the second row to the third is that no phrase table is left: the network does the whole task.
+# The step from the second row to the third is that no phrase table is left (a list of phrases with their translations,
+# from which older systems built a sentence): the network does the whole task.
 
 # %% [markdown]
 # ## 3. Recurrent networks
@@ -342,7 +343,7 @@ def enlarge(cell):
 
 for label, curve in {
     "Elman": gradient_by_distance("elman"),
-    "Elman, U eight times as large": gradient_by_distance("elman", enlarge),
+    "Elman, recurrent matrix eight times as large": gradient_by_distance("elman", enlarge),
     "GRU, update gate starts open": gradient_by_distance("gru", open_gate),
     "LSTM, forget gate starts open": gradient_by_distance("lstm", open_gate),
 }.items():
@@ -351,8 +352,11 @@ plt.gcf().set_size_inches(7, 3.2)
 plt.yscale("log")
 plt.xlabel("steps between the input and the last state")
 plt.ylabel("gradient, relative")
-plt.legend(fontsize=9)
-show("Gradient against distance: Elman's falls exponentially, grows if U is large; open gates keep it nearly constant.")
+plt.legend(fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+show(
+    "Gradient against distance: Elman's falls exponentially to 1e-14, grows beyond 1e8 if its recurrent matrix is "
+    "large; with open gates a tenth or more is left after 39 steps."
+)
 
 # %% [markdown]
 # ### Gates: LSTM
@@ -401,8 +405,8 @@ table(["cell", "blocks $G$", "vectors of state", "parameters at $E = D = 1000$"]
 # $$p(y_t \mid y_1, \dots, y_{t-1}, c) = \operatorname{softmax}\big(q(y_{t-1}, s_t, c)\big), \qquad
 # s_t = r(y_{t-1}, s_{t-1}), \qquad s_0 = c$$
 #
-# $s_t$ is the decoder's state (some slides write $h_t$ for both), $q$ a network of one layer or more whose output is as
-# wide as the vocabulary. The first word it reads is a sign for the beginning, `<bos>`, or, in some papers, `<eos>`.
+# $s_t$ is the decoder's state (some write $h_t$ for both), $q$ a network of one layer or more whose output is as wide
+# as the vocabulary. The first word it reads is a sign for the beginning, `<bos>`, or, in some papers, `<eos>`.
 #
 # The models differ in where $c$ goes. Sutskever et al. use it for the first state and never again, as `lecturekit`
 # does; Cho et al. hand it to every step.
@@ -453,6 +457,8 @@ display(
 # $$- \sum_{t=1}^{n} \log p(y_t \mid y_{<t}, x)$$
 #
 # which is $-\log P(y \mid x)$: to make the loss small is to make the right translations probable (maximum likelihood).
+# The code takes the mean over all tokens of a batch: the same minimum for one example, and a rate that does not hang on
+# lengths.
 
 # %% code="lecturekit.models.seq2seq:masked_nll"
 
@@ -557,8 +563,8 @@ show("Final states of the encoder in two dimensions, coloured by the year and by
 # ### A trick of 2014: read the source backwards
 #
 # Sutskever et al. reverse the source. Then the first words of both sentences stand close together, and learning finds
-# its way from there: perplexity fell from 5.8 to 4.7, BLEU rose from 25.9 to 30.6 (section 3.3). That an order of
-# reading matters so much is a sign of what is wrong: the words that are read first have the longest way.
+# its way from there: perplexity fell from 5.8 to 4.7, BLEU (section 9) rose from 25.9 to 30.6 (section 3.3). That an
+# order of reading matters so much is a sign of what is wrong: the words that are read first have the longest way.
 
 # %% [markdown]
 # ## 6. Search
@@ -596,7 +602,7 @@ for beams in (1, 2):
 # %% [markdown]
 # ### A date that could be two
 #
-# «9 ма 1980» lacks a letter: март, март or май? The course's trained translator goes on from `1980-`; move the step and
+# «9 ма 1980 г.» has lost letters: марта or мая? The course's trained translator goes on from `1980-`; move the step and
 # the number of beams, and see what is kept and what is dropped.
 
 # %%
@@ -644,8 +650,8 @@ axes.legend(loc="lower left", fontsize=9)
 show("Share of right characters at each place of the answer, for the model without and the model with attention.")
 
 # %% [markdown]
-# Every digit of the answer stands in the source, or is named by the month. The model without attention has to write all
-# of them into 64 numbers and take them out again in order; the other one looks them up.
+# Every digit but a leading zero of the answer stands in the source, or is named by the month. The model without
+# attention has to write all of them into 64 numbers and take them out again in order; the other one looks them up.
 
 # %% [markdown]
 # ### Where the idea comes from
@@ -664,8 +670,6 @@ show("Share of right characters at each place of the answer, for the model witho
 # [3]: https://arxiv.org/abs/1409.0473
 # [4]: https://arxiv.org/abs/1508.04025
 # [5]: https://arxiv.org/abs/1502.03044
-#
-# (The authors of the fourth are Dzmitry Bahdanau, **Kyunghyun** Cho and Yoshua Bengio; a slide has another first name.)
 
 # %% [markdown]
 # ## 8. Attention: how
@@ -719,7 +723,8 @@ print("context", [round(value, 4) for value in context[0, 0].tolist()])
 # | perceptron | $v^\top \tanh(W s + U h)$ | Bahdanau et al., appendix A.1.2; "concat" in Luong et al. |
 #
 # The dot product compares the two states as they are, so they have to be of one width and to speak one language. The
-# bilinear form learns a translation between them; the perceptron can be any function of both.
+# bilinear form learns a translation between them; the perceptron can bend: it is no longer a product of the two. (In
+# the code the decoder's state is `h` and the encoder's `m`.)
 
 # %% code="lecturekit.models.seq2seq:DotScore"
 
@@ -770,8 +775,7 @@ table(["score", "parameters at $D = 1000$", f"numbers for {batch} pairs of {leng
 #
 # The weights of all steps are a matrix: a row for each word that was written, a column for each source word. Nobody
 # taught it, and it can be read. Bahdanau et al. (figure 3a) translate "European **Economic** Area" as «zone
-# **économique** européenne», and the weights cross over as the words do. (A slide names the direction the other way
-# round: the paper translates from English to French.)
+# **économique** européenne», and the weights cross over as the words do.
 #
 # The translator of dates has to cross too: the year comes last in the source and first in the answer.
 
@@ -801,7 +805,8 @@ widgets.alignment(translator, letters, ids=letters("May 9, 1980")["input_ids"], 
 #   - *predictive* (local-p): the state says where, $p_t = S \cdot \sigma(v^\top \tanh(W s_t))$, and a Gaussian around
 #     it multiplies the weights, so that the place is learnt.
 #
-# A window makes the cost of a word independent of the length of the source.
+# A window could make the cost of a word independent of the length of the source; the code below, for clarity, scores
+# all of it and masks.
 
 # %% code="lecturekit.models.seq2seq:PredictiveAttention"
 

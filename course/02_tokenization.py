@@ -19,6 +19,8 @@
 #
 # The lab that goes with it is [lab 2](../labs/lab02/lab02.ipynb): there you write all of this yourself. The lecture
 # needs counting, fractions and logarithms, and no neural network.
+#
+# *Deck 004* and the like are the slides that this course grew from, listed in `course/COVERAGE.md`.
 
 # %%
 import math
@@ -277,11 +279,11 @@ merge_tables(4)
 merge_tables(5)
 
 # %% [markdown]
-# ### What the slides of this course once printed
+# ### A wrong merge, and what it would do
 #
-# An older slide has `m ate → mate` as its fifth merge. That can't be: merge 2 has already made `mat` of every `m at`,
-# so no `m ate` is left to be counted. The merge is `mat e → mate`. It matters: with the table as printed, «mate» comes
-# out in two pieces.
+# Deck 004 prints `m ate → mate` as the fifth merge. That can't be: merge 2 has already made `mat` of every `m at`, so
+# no `m ate` is left to be counted. The merge is `mat e → mate`. It matters: with the table as printed, «mate» comes out
+# in two pieces.
 
 # %%
 printed = [*STEPS[-1].merges[:4], ("m", "ate")]
@@ -293,7 +295,7 @@ for name, merges in (("as printed", printed), ("as it is", STEPS[-1].merges)):
 # %% [markdown]
 # ### On which symbols to count
 #
-# The slide counts `a + t` 19 times. So it is if symbols carry no mark. As soon as a symbol says where in the word it
+# Merge 1 counted `a + t` 19 times. So it is if symbols carry no mark. As soon as a symbol says where in the word it
 # stands, one count becomes two: `##` marks what does not begin a word, `</w>` what ends one. The course counts unmarked
 # symbols and puts marks on when tokens are written down; the paper marks the end, and counts with the mark.
 
@@ -493,8 +495,8 @@ print([gpt_tokenizer.decode([half]) for half in halves], gpt_tokenizer.decode(ha
 # - **GPT-2 and GPT-3**: the vocabulary above. GPT-1 still had BPE on characters, with 40,000 merges.
 # - **RoBERTa** (Liu et al., 2019, [arXiv:1907.11692](https://arxiv.org/abs/1907.11692), section 4.4) left BERT's 30,000
 #   WordPieces for it. Its authors report that early experiments showed only slight differences, some tasks coming out
-#   slightly worse; they preferred an encoding that serves every text. (The deck says 50,257 tokens; the published
-#   vocabulary of RoBERTa has 50,265, with its own special tokens.)
+#   slightly worse; they preferred an encoding that serves every text. Its published vocabulary has 50,265 tokens:
+#   GPT-2's, and special ones of its own.
 # - RuGPT-3 and most large language models since.
 
 # %% [markdown]
@@ -506,12 +508,12 @@ print([gpt_tokenizer.decode([half]) for half in halves], gpt_tokenizer.decode(ha
 #
 # | | BPE | WordPiece |
 # |---|---|---|
-# | training picks the pair with | the highest frequency | the highest gain in likelihood |
+# | training picks the pair with | the highest frequency | the highest gain in likelihood for each occurrence |
 # | what is kept | vocabulary and merges, in order | the vocabulary alone |
 # | application | merges in the order in which they were learnt | the longest token that fits, from the left |
 # | «walking» in the usual notation | `walk@@` `ing` | `walk` `##ing` |
 #
-# (One deck calls BERT's pieces byte pair encoding. The family is the same, the algorithm is not.)
+# (BERT's pieces are at times called byte pair encoding. The family is the same, the algorithm is not.)
 
 # %% [markdown]
 # ### WordPiece: the score of a pair
@@ -562,8 +564,9 @@ for name, settings in (
 table(["pair by", "the first twelve new tokens"], rows)
 
 # %% [markdown]
-# Google never published its trainer. The Rust library of Hugging Face picks by frequency, so that a "WordPiece"
-# vocabulary made with it is BPE's with another application.
+# Google never published its trainer: it hangs on internal libraries, says the [repository of
+# BERT](https://github.com/google-research/bert#learning-a-new-wordpiece-vocabulary). The Rust library of Hugging Face
+# picks by frequency, so that a "WordPiece" vocabulary made with it is BPE's with another application.
 
 # %% [markdown]
 # ### Try it: WordPiece merge by merge
@@ -609,7 +612,7 @@ table(["word", "merges in order", "the longest match"], differences[:6])
 # ### Uncased Russian loses й and ё
 #
 # To Unicode «й» is «и» with a breve, «ё» is «е» with a diaeresis: both marks are dropped like the accents of "café".
-# «Мой» and «мои», «край» and «краи» become one. This is one reason why Russian BERTs are cased.
+# «Мой» and «мои», «бой» and «бои» become one. This is a reason to take a cased model for Russian.
 
 # %%
 for lowercase in (False, True):
@@ -619,8 +622,8 @@ for lowercase in (False, True):
 # ### «Чудесный день!»
 #
 # With a cased vocabulary the capital letter matters: «Чудесный» at the beginning of a sentence is another word than
-# «чудесный» inside it, and the rarer form falls into more pieces. The course's BERT has a small
-# vocabulary from *War and Peace* in both languages; a real Russian one has many times as many tokens.
+# «чудесный» inside it and is cut in another way, often into more pieces. The course's BERT has a small vocabulary from
+# *War and Peace* in both languages; a real Russian one has many times as many tokens.
 
 # %%
 bert_tokenizer = pretrained.load_tokenizer("bert")  # with a network: pretrained.load("DeepPavlov/rubert-base-cased")[1]
@@ -632,9 +635,9 @@ table(["text", "tokens"], rows)
 # %% [markdown]
 # ## What BERT reads
 #
-# BERT wants one text or two, and four rows of numbers of equal length. The deck's example has two sentences, «Я устал»
-# and «Пойду посплю». The next slides build the rows. (Which ids come out depends on the vocabulary: the deck's are
-# those of a published one, ours those of the course's BERT.)
+# BERT wants one text or two, and four rows of numbers of equal length. The example has two sentences, «Я устал» and
+# «Пойду посплю». The next slides build the rows. (Which ids come out depends on the vocabulary: here it is that of the
+# course's BERT.)
 
 # %%
 first, second = (bert_tokenizer.tokenize(text) for text in ("Я устал", "Пойду посплю"))
@@ -851,8 +854,9 @@ table(["after", "pieces", "mean log-probability of a word"], rows)
 #
 # The other tokenizers know one way to cut a word. A probability model knows all, and can draw one, with a probability
 # proportional to $P(\mathbf{x})^{\alpha}$. Training a translator on changing segmentations makes it sturdier: *subword
-# regularization* (section 3 of Kudo's paper). BPE can do something alike by leaving out merges at random, BPE-dropout
-# (Provilkov et al., 2020, [arXiv:1910.13267](https://arxiv.org/abs/1910.13267)).
+# regularization* (section 2 of Kudo's paper; sampling with $\alpha$ is section 3.3). BPE can do something alike by
+# leaving out merges at random, BPE-dropout (Provilkov et al., 2020,
+# [arXiv:1910.13267](https://arxiv.org/abs/1910.13267)).
 
 # %%
 draws = random.Random(0)
@@ -866,10 +870,10 @@ table(["", "pieces"], rows)
 # %% [markdown]
 # ### T5's tokenizer
 #
-# The deck's slide about T5 says "WordPiece, as in BERT". It is SentencePiece with Unigram. The mistake has a source:
-# the paper itself writes that SentencePiece encodes text "as WordPiece tokens" (Raffel et al., 2020, section 3.1.3),
-# meaning subwords. The deck's example shows the marks of SentencePiece: «▁Посмотри ▁в ▁энциклопеди ческом ▁слова ре .»
-# Ours, with 1,000 pieces:
+# T5's tokens are at times called WordPiece, as in BERT. They are SentencePiece's, with Unigram. The mistake has a
+# source: the paper itself writes that SentencePiece encodes text "as WordPiece tokens" (Raffel et al., 2020, section
+# 3.1.3), meaning subwords. An example (deck 004) shows the marks of SentencePiece: «▁Посмотри ▁в ▁энциклопеди ческом
+# ▁слова ре .» Ours, with 1,000 pieces:
 
 # %%
 sentence = "Посмотри в энциклопедическом словаре."
@@ -978,18 +982,18 @@ show(
 
 # %%
 rows = []
-words_in_letter = 300
+words_in_text = 300
 for name in list(readers)[2:4]:
     for language, cost in zip(("English", "Russian"), costs[name], strict=True):
-        n = round(words_in_letter * cost)
+        n = round(words_in_text * cost)
         work = f"{plain.layer_cost(n, 768) / 1e9:.1f}·10⁹"
         rows.append([name, language, n, work, round(2048 / cost), f"{n / 1000 * 6:.1f} cents"])
-head = ["tokenizer", "language", f"tokens of {words_in_letter} words", "multiplications in a layer, d = 768"]
+head = ["tokenizer", "language", f"tokens of {words_in_text} words", "multiplications in a layer, d = 768"]
 table([*head, "words in a context of 2,048", "price at 6 cents for 1,000 tokens"], rows)
 
 # %% [markdown]
-# (2,048 tokens is the context of GPT-3, and 6 cents its price in the deck.) A Russian letter is not only dearer: less
-# of it fits, so that the model has forgotten the beginning sooner.
+# (2,048 tokens is the context of GPT-3, and 6 cents its price in deck 004.) A Russian text is not only dearer: less of
+# it fits, so that the model has forgotten the beginning sooner.
 
 # %% [markdown]
 # ### Seen in practice: MOROCCO
@@ -1004,9 +1008,9 @@ table([*head, "words in a context of 2,048", "price at 6 cents for 1,000 tokens"
 # %% [markdown]
 # ### The other side: a large vocabulary is a large matrix
 #
-# RuBERT began as multilingual BERT and has as many tokens, but chosen anew from Russian text. Deck 000 gives 180
-# million parameters for it, the other decks 110 million for BERT base: the layers are the same, and the vocabulary
-# makes the difference. Counted here, without weights:
+# RuBERT began as multilingual BERT and has as many tokens, but chosen anew from Russian text. It is said to have 180
+# million parameters, BERT base 110 million: the layers are the same, and the vocabulary makes the difference. Counted
+# here, without weights:
 
 
 # %%

@@ -533,8 +533,8 @@ show(
 # \mu = \frac1d \sum_j x_j, \qquad \sigma^2 = \frac1d \sum_j (x_j - \mu)^2$$
 #
 # Mean and variance are those of *one token*: no other token and no other sentence of the batch has a say, which is why
-# it suits sentences of all lengths better than batch norm. (It does not make the numbers *normally distributed*, as a
-# slide has it: it moves and stretches them, and leaves the shape of their distribution as it is.)
+# it suits sentences of all lengths better than batch norm. (It does not make the numbers *normally distributed*: it
+# moves and stretches them, and leaves the shape of their distribution as it is.)
 
 # %% code="lecturekit.layers:LayerNorm"
 
@@ -561,7 +561,9 @@ with torch.no_grad():
 #
 # The gradient that each of 12 fresh layers gets, in its feed-forward network. [Xiong et al.,
 # 2020](https://arxiv.org/abs/2002.04745) show that with post-norm it is large near the output before anything is
-# learnt, and that this is why the paper's model has to be warmed up (section 9).
+# learnt, and that this is why the paper's model has to be warmed up (section 9). Near the output post-norm's gradients
+# are nearly three times as large here; that is their point. Pre-norm's fall towards the output. [Lecture
+# 5](05_gpt.ipynb) measures how this depends on depth.
 
 # %%
 plt.figure(figsize=(7, 2.8))
@@ -574,12 +576,15 @@ for first, label in ((False, "post-norm, as in the paper"), (True, "pre-norm")):
             nn.init.xavier_uniform_(parameter)
     (encoder(torch.randn(16, 20, 64)) * torch.randn(16, 20, 64)).sum().backward()
     norms = torch.tensor([layer.feed_forward.linear2.weight.grad.norm() for layer in encoder.layers])
-    plt.plot(range(1, 13), (norms / norms.mean()).tolist(), marker="o", label=label)
+    plt.plot(range(1, 13), norms.tolist(), marker="o", label=label)
 plt.ylim(bottom=0)
 plt.xlabel("layer, from the input to the output")
-plt.ylabel("gradient, relative to the mean")
+plt.ylabel("size of the gradient")
 plt.legend(fontsize=9)
-show("Gradient of the feed-forward weights in 12 fresh layers, relative to their mean, for post-norm and pre-norm.")
+show(
+    "Gradient of the feed-forward weights in 12 fresh layers: pre-norm's falls towards the output, post-norm's rises, "
+    "and is nearly three times as large there."
+)
 
 # %% [markdown]
 # ## 8. The model
@@ -864,8 +869,7 @@ print(f"largest difference: {(whole - torch.cat(piecewise, 1)).abs().max():.1e};
 # | context $\operatorname{softmax}(A) V$ | $O(n \cdot n \cdot d/h)$ |
 # | joining all heads, and $W^O$ | $O(n \cdot d \cdot d)$ |
 #
-# All heads together: $O(n d^2 + n^2 d)$. (A slide has $O(n \cdot d/h \cdot d/h)$ in the third row; [n, n] times
-# [n, d/h] takes $n \cdot n \cdot d/h$ products. The sum stays the same, as the second row is of that order anyway.)
+# All heads together: $O(n d^2 + n^2 d)$. ([n, n] times [n, d/h], the third row, takes $n \cdot n \cdot d/h$ products.)
 
 # %% [markdown]
 # ### What is quadratic, and when it hurts
@@ -1143,9 +1147,9 @@ print(f"contexts by at most {(other @ value - weights @ value).abs().max():.0e};
 # %% [markdown]
 # ### Effective attention
 #
-# $A^\perp = A - \operatorname{Projection}_{LN(T)} A$: what is left has all of the effect. Switch between raw and
-# effective in the picture; the text has more tokens than a head of this model is wide, and effective weights may be
-# negative (orange).
+# $A^\perp = A - \operatorname{Projection}_{LN(T)} A$: what is left has all of the effect. $LN(T)$ is here the left null
+# space of $T$, all $a$ with $aT = 0$, no layer norm. Switch between raw and effective in the picture; the text has more
+# tokens than a head of this model is wide, and effective weights may be negative (orange).
 
 # %%
 long = "Весь мир знал, что князь любит её, но она не знала этого и думала, что он уехал и никогда не вернётся домой."
@@ -1167,7 +1171,8 @@ widgets.attention_map(bert, pieces, ids=pieces(long)["input_ids"]).set(layer=1, 
 # ### In your own words
 #
 # 1. Why is $\sqrt{d_k}$ the width of a *head*, and not of the model?
-# 2. Which of the three attentions of a decoder layer is computed only once when it writes a sentence, and what of it?
+# 2. Which of the two attentions of a decoder layer can compute its keys and values once for a whole sentence, and why
+#    not the other?
 # 3. A model has no positions, but a causal mask. Can it tell the order of words?
 # 4. Where in the layer do tokens meet? Where does a token think alone?
 # 5. Why can a decoder learn from all positions at once, and yet write only one at a time?

@@ -25,6 +25,8 @@
 # You need [lecture 3](03_transformer.ipynb), the Transformer. The lab that goes with this lecture is
 # [lab 4](../labs/lab04/lab04.ipynb). "The paper" is Devlin et al., 2019,
 # [arXiv:1810.04805](https://arxiv.org/abs/1810.04805); sections and tables without a name are that paper's.
+#
+# *Deck 004* and the like are the slides that this course grew from, listed in `course/COVERAGE.md`.
 
 # %%
 import math
@@ -179,8 +181,10 @@ show(
 #
 # How alike are the vectors of «свет» in four sentences of our small BERT, in what goes *into* its first layer and in
 # what comes out of its last? (Cosines, after the mean vector of all tokens was taken off.) The first two are about
-# light, the others about society. Going in, only the position
-# tells them apart: where two stand at the same place they go in as one vector (cosine 1), and come out as two.
+# light, the others about society. Going in, only the position tells them apart: where two stand at the same place they
+# go in as one vector (cosine 1), and come out as two. So the sentence has changed them. It has not sorted them by
+# meaning: light in sentence 2 and society in 3 are at 0.90, society in 3 and 4 at 0.80. A larger model does (*play*,
+# below, in the results of ELMo).
 
 # %%
 texts = ["Яркий свет в окне.", "Тёплый свет от свечи.", "Весь высший свет был там.", "Она любила большой свет."]
@@ -208,7 +212,8 @@ for ax, (name, found) in zip(axes, vectors.items(), strict=True):
     ax.set(title=name, xticks=range(4), xticklabels=[1, 2, 3, 4], yticks=range(4))
     ax.set_yticklabels([f"{number} {text}" for number, text in enumerate(texts, 1)] if ax is axes[0] else [1, 2, 3, 4])
 show(
-    "Cosines between the vectors of one Russian word in four sentences, before the first layer and after the last.",
+    "Cosines between the vectors of one Russian word in four sentences, before the first layer and after the last: "
+    "coming out all four differ, but not by meaning; light and society are as alike as two of a kind.",
     figure,
 )
 
@@ -229,8 +234,9 @@ show(
 # ### Before ELMo
 #
 # - **Semi-supervised sequence learning** (Dai and Le, 2015, [arXiv:1511.01432](https://arxiv.org/abs/1511.01432)):
-#   train an LSTM as a language model on what text there is, then go on with the same weights as a classifier. States
-#   may be averaged with weights that grow along the text, $h = \sum_t \gamma_t h_t$ with $\gamma_t$ from 0 to 1.
+#   train an LSTM as a language model on what text there is, then go on with the same weights as a classifier. The label
+#   may be asked for at every step, with a weight in the loss that grows from 0 to 1 along the text. (They also
+#   pre-train by repeating the text, an autoencoder.)
 # - **Skip-thought** (Kiros et al., 2015, [arXiv:1506.06726](https://arxiv.org/abs/1506.06726)): an encoder-decoder of
 #   GRUs that reads a sentence and writes the one before it and the one after it.
 # - **CoVe** (McCann et al., 2017, [arXiv:1708.00107](https://arxiv.org/abs/1708.00107)): the encoder of a translation
@@ -251,8 +257,6 @@ show(
 #
 # $$\sum_{k=1}^N \log P(t_k \mid t_1 \dots t_{k-1};\ \Theta_x, \overrightarrow\Theta, \Theta_s) + \log P(t_k \mid
 # t_{k+1} \dots t_N;\ \Theta_x, \overleftarrow\Theta, \Theta_s) \to \max$$
-#
-# (Deck 002 prints the second condition with $t - k + 1$; it is the token $t_{k+1}$.)
 
 # %% [markdown]
 # ### ELMo: a mixture for each task
@@ -349,8 +353,8 @@ show("Four lines that rise for a tenth of the steps and then fall; each lower la
 # | best before | 5.9 | 3.9 | 6.57 |
 # | ULMFiT | **4.6** | **3.6** | **5.01** |
 #
-# Its figure 3, which deck 002 shows, is about few labels: with 100 of them ULMFiT does as well as a model trained from
-# zero with 10 to 100 times as many. That is what transfer is for.
+# Its figure 3 is about few labels: with 100 of them ULMFiT does as well as a model trained from zero with 10 to 100
+# times as many. That is what transfer is for.
 
 # %% [markdown]
 # ### What recurrent networks could not do
@@ -372,20 +376,17 @@ show("Four lines that rise for a tenth of the steps and then fall; each lower la
 # | scores $A = Q K^\top$ | $O(n \cdot n \cdot d/h)$ |
 # | $\mathrm{softmax}(A)\, V$ | $O(n \cdot n \cdot d/h)$ |
 #
-# and for all heads together the output projection, $O(n d^2)$. With $h$ heads that makes $O(n d^2 + n^2 d)$.
-# (Deck 002 prints $O(n \cdot d/h \cdot d/h)$ for the third row; $[n \times n]$ times $[n \times d/h]$ takes $n \cdot n
-# \cdot d/h$. The sum at the end of the slide is right.) Which of the two terms is larger depends on whether a text is
-# longer than it is wide:
+# and for all heads together the output projection, $O(n d^2)$. With $h$ heads that makes $O(n d^2 + n^2 d)$. In a layer
+# with its feed-forward network that is $12 n d^2 + 2 n^2 d$ multiplications; the second term is the larger one only
+# beyond $n = 6d$:
 
 # %%
-width, lengths = 768, [64, 128, 512, 1024, 2048, 4096]
-table(
-    ["n", "n d² (projections)", "n² d (scores)", "share of the scores"],
-    [
-        [n, f"{n * width**2:.2e}", f"{n**2 * width:.2e}", f"{n**2 * width / (n * width**2 + n**2 * width):.0%}"]
-        for n in lengths
-    ],
-)
+width = 768
+rows = []
+for n in (64, 128, 512, 1024, 2048, 4096, 6 * width):
+    maps, scores = 12 * n * width**2, 2 * n**2 * width
+    rows.append([n, f"{maps:.2e}", f"{scores:.2e}", f"{scores / (maps + scores):.0%}"])
+table(["n", "12 n d² (all maps)", "2 n² d (scores and context)", "share of the latter"], rows)
 
 # %% [markdown]
 # ## 3. BERT: the idea
@@ -400,9 +401,8 @@ table(
 # | learns by | guessing the next word | filling in blanks |
 # | used by | features | fine-tuning |
 #
-# And it reads word pieces, of a vocabulary of some 30,000. (Deck 003 says "byte pair encoding" there; BERT's pieces are
-# WordPiece's, see [lecture 2](02_tokenization.ipynb). Deck 003 also calls ELMo unidirectional. It has both directions,
-# but no layer that combines them, which is what is meant.)
+# And it reads word pieces, of a vocabulary of some 30,000: WordPiece's, see [lecture 2](02_tokenization.ipynb). (Where
+# ELMo is called unidirectional, this is meant: it has both directions, but no layer that combines them.)
 
 # %% [markdown]
 # ### Why not guess the next word from both sides?
@@ -478,7 +478,7 @@ table(["", *names], [[f"`{name}`", *numbers] for name, numbers in rows.items()])
 # E^{\text{type}}_{s_t}\big)\Big)$$
 #
 # (figure 2). All three are learnt, positions too: there are 512 of them, and no 513th. In base that is a table of
-# $30{,}522 \times 768$, one of $512 \times 768$ and one of $2 \times 768$. (Deck 002 rounds to 30,000.)
+# $30{,}522 \times 768$, one of $512 \times 768$ and one of $2 \times 768$.
 
 # %% code="lecturekit.models.bert:BertEmbeddings"
 
@@ -496,7 +496,8 @@ widgets.parameters("BERT")
 # ### 590,592
 #
 # A linear map from $D$ to $D$ with its bias has $D^2 + D$ parameters. In BERT base that is a number that you will meet
-# in five places (query, key, value, the projection behind attention, the pooler):
+# in five places of the model (query, key, value, the projection behind attention, the pooler), and once more in the
+# head of section 6:
 
 # %%
 base, large = (
@@ -596,7 +597,7 @@ far = (ACTIVATIONS["gelu"](x) - ACTIVATIONS["gelu_new"](x)).abs().max().item()
 ax.set(xlabel="x", title=f"activations; gelu and gelu_new differ by at most {far:.4f}", ylim=(-0.5, 3))
 ax.legend()
 ax.grid(alpha=0.3)
-show("ReLU, GELU, GELU with tanh and SiLU from -4 to 3: the smooth ones dip below zero left of it.", figure)
+show("ReLU, GELU, GELU with tanh and SiLU from -4 to 3: the smooth ones dip below zero left of zero.", figure)
 
 # %% [markdown]
 # ### One layer: 7,087,872
@@ -707,7 +708,9 @@ show("Two bars, BERT base and large, cut into embeddings, attention, feed-forwar
 # On BooksCorpus (800 million words) and the English Wikipedia (2,500 million words, text alone), with two tasks at
 # once.
 #
-# **80 %, 10 %, 10 %.** Later tasks have no `[MASK]` in their texts. So of the 15 % that are chosen
+# ### 80 %, 10 %, 10 %
+#
+# Later tasks have no `[MASK]` in their texts. So of the 15 % that are chosen
 #
 # | | the model sees | and must say |
 # |---|---|---|
@@ -721,8 +724,9 @@ show("Two bars, BERT base and large, cut into embeddings, attention, feed-forwar
 # %% code="lecturekit.objectives:mask_tokens"
 
 # %% [markdown]
-# **One sentence, six times.** Chosen tokens are **bold**: `[MASK]`, a stranger, or the token itself. The last row is
-# counted over many tokens.
+# ### One sentence, six times
+#
+# Chosen tokens are **bold**: `[MASK]`, a stranger, or the token itself. The last row is counted over many tokens.
 
 # %%
 special = [tokenizer.vocab[token] for token in tokenizer.special_tokens]
@@ -751,7 +755,8 @@ table(
 # %% [markdown]
 # ### Do the shares matter?
 #
-# A little (table 8; development sets; "features" are the last four layers side by side):
+# A little (table 8; development sets; "features" are the last four layers side by side; section 8 says what MNLI is,
+# section 7 what NER is):
 #
 # | `[MASK]` | same | random | MNLI, fine-tuned | NER, fine-tuned | NER, features |
 # |---|---|---|---|---|---|
@@ -791,7 +796,7 @@ for text in (
 #
 # BERT's authors wrote the masked texts to disk before training: each text ten times, with ten different masks
 # (**static**), so that in some 40 epochs the model meets each of them four times. Drawing anew for every batch
-# (**dynamic**) costs nothing and is what all later models do; RoBERTa, in a later lecture, measured that it does not
+# (**dynamic**) costs nothing and is what most later models do; RoBERTa, in a later lecture, measured that it does not
 # hurt.
 
 # %% [markdown]
@@ -842,9 +847,11 @@ pairs = next_sentence_pairs(documents, torch.Generator().manual_seed(2))
 table(["first", "second", "label"], [[p.first, p.second, ("0, follows", "1, does not")[p.label]] for p in pairs])
 
 # %% [markdown]
-# **Was NSP needed?** The paper thought so (table 5, below). But two texts from different documents are told apart by
-# their *topic*, with no understanding of how one follows from the other. RoBERTa does without, ALBERT asks for the
-# *order* of two neighbours instead (sentence-order prediction); both belong to a later lecture.
+# ### Was NSP needed?
+#
+# The paper thought so (table 5, below). But two texts from different documents are told apart by their *topic*, with no
+# understanding of how one follows from the other. RoBERTa does without, ALBERT asks for the *order* of two neighbours
+# instead (sentence-order prediction); both belong to a later lecture.
 
 # %% [markdown]
 # ### The loss, and how it is made small
@@ -860,8 +867,6 @@ table(["first", "second", "label"], [[p.first, p.second, ("0, follows", "1, does
 # | dropout | 0.1 everywhere |
 # | lengths | nine tenths of the steps with texts of 128 tokens, the last tenth with 512 |
 # | machines | 4 Cloud TPUs for base, 16 for large, four days each |
-#
-# (Deck 002 prints a highest rate of 0.001, deck 004 $10^{-4}$; the paper has $10^{-4}$.)
 
 # %%
 steps = torch.arange(0, 1_000_001, 1000).tolist()
@@ -876,8 +881,9 @@ show("The rate rises to 0.0001 within 10,000 steps and falls in a straight line 
 # - **AdamW** (Loshchilov and Hutter, 2019, [arXiv:1711.05101](https://arxiv.org/abs/1711.05101)) applies the decay to
 #   the weights themselves. In plain Adam it goes through the division by the second moment, and weights with large
 #   gradients decay less. BERT's own optimizer is AdamW in this sense.
-# - **Linear scaling**: $k$ times the batch, $k$ times the rate; it breaks down at some 8,000 texts. The first thousands
-#   of steps need a **warmup**, for Adam's averages are still poor.
+# - **Linear scaling**: $k$ times the batch, $k$ times the rate; it breaks down at some 8,000 examples (measured on
+#   pictures: Goyal et al., 2017, [arXiv:1706.02677](https://arxiv.org/abs/1706.02677)). The first thousands of steps
+#   need a **warmup**, for Adam's averages are still poor.
 # - **Memory**: Adam keeps two numbers for each parameter, running means of the gradient and of its square. With weight
 #   and gradient that makes four:
 
@@ -894,13 +900,14 @@ table(
 # Activations come on top. **Adafactor** (Shazeer and Stern, 2018, [arXiv:1804.04235](https://arxiv.org/abs/1804.04235))
 # keeps a row and a column of means in place of a matrix ([lecture 6](06_t5.ipynb)); **LAMB** (You et al., 2019,
 # [arXiv:1904.00962](https://arxiv.org/abs/1904.00962)) trains BERT in 76 minutes, with batches of up to 65,536 texts.
-# Deck 003 gives prices of one pre-training run at that time: base some \$500, large some \$7,000. Fine-tuning takes one
-# GPU.
+# One pre-training run cost, at the prices of that time, some \$500 for base and some \$7,000 for large ([Synced, 27
+# June 2019](https://syncedreview.com/2019/06/27/the-staggering-cost-of-training-sota-ai-models/)). Fine-tuning takes
+# one GPU.
 
 # %% [markdown]
 # ## 7. Fine-tuning
 #
-# A new head, as small as can be, and all parameters learn. Figure 4 has four kinds:
+# A new head, as small as can be, and all parameters learn. Figure 4 has four kinds (section 8 says what the tasks are):
 #
 # | | tasks | reads | parameters of the head |
 # |---|---|---|---|
@@ -1001,9 +1008,9 @@ print("the answer:", " ".join(words[first : last + 1]))
 # | epochs | 2, 3 or 4 | 1 to 3 |
 #
 # All combinations are tried, the best one on the development set is taken. Gradients are clipped to norm 1 (the
-# authors' code). (Deck 002 gives batches of 32 and 64; the paper has 16 and 32.) A small rate and few epochs change
-# weights little; the last layers change most, the first ones hardly, and large's results on small data sets depend on
-# the seed: the paper restarts several times (section 4.1).
+# authors' code). A small rate and few epochs change weights little; the last layers change most, the first ones hardly
+# (Kovaleva et al., 2019, [arXiv:1908.08593](https://arxiv.org/abs/1908.08593), on BERT), and large's results on small
+# data sets depend on the seed: the paper restarts several times (section 4.1).
 
 # %% [markdown]
 # ### Try it: pre-train, then three judges
@@ -1091,7 +1098,9 @@ ax.set(xlabel="batches of 64", ylabel="Matthews correlation", title="on 400 unse
 ax.legend()
 ax.grid(alpha=0.3)
 show(
-    "Matthews correlation on unseen sentences while three classifiers learn: frozen, fine-tuned and from zero.", figure
+    "Matthews correlation on unseen sentences while three classifiers learn: fine-tuned it reaches 1.0, from zero "
+    "about 0.6, frozen about 0.35.",
+    figure,
 )
 
 # %% [markdown]
@@ -1101,8 +1110,8 @@ show(
 # %% [markdown]
 # ### Freeze or fine-tune?
 #
-# Peters, Ruder and Smith (2019, [arXiv:1903.05987](https://arxiv.org/abs/1903.05987)) compared the two (fire:
-# fine-tuning, snowflake: features; the table as in deck 003):
+# Peters, Ruder and Smith (2019, [arXiv:1903.05987](https://arxiv.org/abs/1903.05987)) compared the two (table 2 there,
+# as deck 003 has it):
 #
 # | | NER | SST-2 | MNLI | SICK-E | SICK-R | MRPC | STS-B |
 # |---|---|---|---|---|---|---|---|
@@ -1122,8 +1131,8 @@ show(
 # |---|---|---|---|---|---|---|
 # | 91.0 | 94.9 | 95.6 | 95.5 | 95.9 | **96.1** | 96.4 |
 #
-# (The picture in deck 002, from the Illustrated BERT, has "first layer" for 91.0 and plain sums; in the paper these are
-# the embeddings, and weighted sums.) The last layer is not the best: it is close to the task of filling in blanks.
+# (The well-known picture in the Illustrated BERT has "first layer" for 91.0 and plain sums; in the paper these are the
+# embeddings, and weighted sums.) The last layer is not the best: it is close to the task of filling in blanks.
 
 # %% code="lecturekit.transfer:token_features"
 
@@ -1137,8 +1146,10 @@ table(["features of two sentences", "shape"], [[how, list(token_features(hidden_
 # %% [markdown]
 # ## 8. Results
 #
-# **GLUE: nine tasks.** GLUE (Wang et al., 2018, [arXiv:1804.07461](https://arxiv.org/abs/1804.07461), table 1) gathers
-# what one wants to know of texts:
+# ### GLUE: nine tasks
+#
+# GLUE (Wang et al., 2018, [arXiv:1804.07461](https://arxiv.org/abs/1804.07461), table 1) gathers what one wants to know
+# of texts:
 #
 # | | asks | example | train | measure |
 # |---|---|---|---|---|
@@ -1169,7 +1180,7 @@ table(["features of two sentences", "shape"], [[how, list(token_features(hidden_
 # | BERT base | 84.6/83.4 | 71.2 | 90.5 | 93.5 | 52.1 | 85.8 | 88.9 | 66.4 | 79.6 |
 # | BERT large | **86.7/85.9** | **72.1** | **92.7** | **94.9** | **60.5** | **86.5** | **89.3** | **70.1** | **82.1** |
 #
-# Deck 003 has the first version of the paper (large: QNLI 91.1, mean 81.9), deck 002 the last one, as here; QNLI was
+# These are the figures of the paper's last version. The first one has others (large: QNLI 91.1, mean 81.9): QNLI was
 # cut anew in between. The gain is largest where there are few examples (CoLA, RTE), and in pairs of sentences.
 
 # %% [markdown]
@@ -1219,8 +1230,8 @@ table(["features of two sentences", "shape"], [[how, list(token_features(hidden_
 #
 # - **Write.** It fills in blanks; it has no left-to-right order of its own. One can put `[MASK]` at the end again and
 #   again, and read the whole text anew each time. That is slow, and not what it has learnt.
-# - **Blanks at once.** Hidden tokens are guessed independently of one another: in «[MASK]-[MASK]» it may say «Нижний»
-#   and «Йорк».
+# - **Blanks at once.** Hidden tokens are guessed independently of one another: in «[MASK]-[MASK]» it may say «Санкт»
+#   and «Йорк» (of Санкт-Петербург and Нью-Йорк).
 # - **Learn from every token.** Only 15 % of a text are asked; a causal model is asked for all of it.
 # - **Meet `[MASK]` later.** What it sees in pre-training and in fine-tuning differs.
 # - **Read long texts.** 512 positions, and work that grows with the square of the length.
@@ -1247,10 +1258,12 @@ print(f"{tokenizer.decode(ids_so_far)}\n\n12 tokens written, {read} read, with {
 # %% [markdown]
 # ## 10. What its attention does
 #
-# **Five patterns.** Kovaleva et al. (2019, [arXiv:1908.08593](https://arxiv.org/abs/1908.08593), section 4.1) looked at
-# the heads of fine-tuned BERTs and found five kinds of pictures: **vertical** (all look at one token, mostly `[SEP]` or
-# `[CLS]`), **diagonal** (the token before or after), both, **block** (within a sentence of the pair), and
-# **heterogeneous**, all the rest; only these can depend much on what the text says.
+# ### Five patterns
+#
+# Kovaleva et al. (2019, [arXiv:1908.08593](https://arxiv.org/abs/1908.08593), section 4.1) looked at the heads of
+# fine-tuned BERTs and found five kinds of pictures: **vertical** (all look at one token, mostly `[SEP]` or `[CLS]`),
+# **diagonal** (the token before or after), both, **block** (within a sentence of the pair), and **heterogeneous**, all
+# the rest; only these can depend much on what the text says.
 
 # %%
 n = 12
@@ -1298,7 +1311,11 @@ even = sum(places.sum().item() for places in kinds.values()) / real.sum().item()
 ax.axhline(even, color="black", linestyle="--", label="if all tokens got the same")
 ax.set(xticks=list(layers), xlabel="layer", ylabel="share of the attention", ylim=(0, 1))
 ax.legend(ncol=2)
-show("For each layer of the small BERT the share of attention that goes to [CLS], to [SEP] and to full stops.", figure)
+show(
+    "The share of attention that goes to [CLS], to [SEP] and to full stops: in all layers of the small BERT it stays "
+    "below the even share.",
+    figure,
+)
 
 # %% [markdown]
 # ### Heads with a meaning
@@ -1433,7 +1450,9 @@ show("How the loss changes when each of the heads of each layer is switched off.
 # %% [markdown]
 # ## 11. What its layers know
 #
-# **BERTology.** The study of what goes on inside has a name of its own, and a survey (Rogers et al., 2020,
+# ### BERTology
+#
+# The study of what goes on inside has a name of its own, and a survey (Rogers et al., 2020,
 # [arXiv:2002.12327](https://arxiv.org/abs/2002.12327)). Its instruments (deck 000):
 #
 # - all hidden states, of every layer;
@@ -1498,22 +1517,28 @@ ax.set(xlabel="layer (0: what goes in)", ylabel="accuracy", ylim=(0.4, 1.02), ti
 ax.set(xticks=range(config.num_hidden_layers + 1))
 ax.legend()
 show(
-    "A linear probe for the hidden verb's number, by layer: the trained BERT, and its weights shuffled.",
+    "A linear probe for the hidden verb's number, by layer: both lines rise a little above the majority, and from "
+    "layer 1 on the shuffled weights lie above the trained ones.",
     figure,
 )
 
 # %% [markdown]
 # Mind the second line. A probe has parameters of its own, and makes the best even of what senseless layers leave: here
 # each matrix has its own numbers in another order. It says something only in comparison. If the second line is as high
-# as the first, the probe has found which words stand there, and no grammar.
+# as the first, the probe has found which words stand there, and no grammar. Here it is even higher: of the verb's
+# number this probe finds nothing in our small BERT that shuffled layers do not hand on as well. That is no proof that
+# the model does not know it; it says that the accuracy of a probe alone shows no knowledge. Hewitt and Liang (2019,
+# [arXiv:1909.03368](https://arxiv.org/abs/1909.03368)) compare in another way, with *control tasks*: the same probe has
+# to learn labels that were drawn at random for each word, and what counts is how much better it is at the real ones.
 
 # %% [markdown]
 # ## 12. Russian
 #
-# **RuBERT and its family.** Kuratov and Arkhipov (2019, [arXiv:1905.07213](https://arxiv.org/abs/1905.07213)) began
-# with the multilingual BERT, made a vocabulary of Russian pieces, gave known pieces their old vectors, and went on
-# training on the Russian Wikipedia and news. All of DeepPavlov's models (deck 000) have base's sizes, 12 layers of 768
-# with 12 heads:
+# ### RuBERT and its family
+#
+# Kuratov and Arkhipov (2019, [arXiv:1905.07213](https://arxiv.org/abs/1905.07213)) began with the multilingual BERT,
+# made a vocabulary of Russian pieces, gave known pieces their old vectors, and went on training on the Russian
+# Wikipedia and news. All of DeepPavlov's models (deck 000) have base's sizes, 12 layers of 768 with 12 heads:
 #
 # | | language | printed |
 # |---|---|---|
@@ -1538,10 +1563,11 @@ table(
 )
 
 # %% [markdown]
-# **Why a Russian model?** A vocabulary for a hundred languages cuts Russian words into more pieces, so that texts are
-# longer and slower, and its capacity is shared by all. RuBERT against the multilingual one in Kuratov and Arkhipov:
-# better on paraphrases (ParaPhraser), sentiment (RuSentiment, 72.63 weighted F1) and answers in a text (SDSJ task B,
-# 84.60 F1).
+# ### Why a Russian model?
+#
+# A vocabulary for a hundred languages cuts Russian words into more pieces, so that texts are longer and slower, and its
+# capacity is shared by all. RuBERT against the multilingual one in Kuratov and Arkhipov: better on paraphrases
+# (ParaPhraser), sentiment (RuSentiment, 72.63 weighted F1) and answers in a text (SDSJ task B, 84.60 F1).
 #
 # With a network it is one line:
 #
@@ -1560,7 +1586,8 @@ table(
 # Nine tasks in Russian after the model of SuperGLUE (Shavrina et al., 2020,
 # [arXiv:2010.15925](https://arxiv.org/abs/2010.15925)): a diagnostic set (LiDiRus), does it follow (RCB, TERRa), cause
 # and effect (PARus), questions about a text (MuSeRC, DaNetQA, and RuCoS), meanings of a word (RUSSE), pronouns (RWSD).
-# The board as deck 000 prints it (2021; of the pairs see the board's own page):
+# The board as deck 000 prints it (2021; its last column, RuCoS, is cut off there, and the three smaller ruGPT3 are in
+# [lecture 5](05_gpt.ipynb); of the pairs see the board's own page):
 #
 # | | score | LiDiRus | RCB | PARus | MuSeRC | TERRa | RUSSE | RWSD | DaNetQA |
 # |---|---|---|---|---|---|---|---|---|---|
@@ -1573,7 +1600,8 @@ table(
 # | always the majority | 0.468 | 0.147 | 0.4/0.438 | 0.478 | 0.671/0.237 | 0.549 | 0.595 | 0.669 | 0.642 |
 # | TF-IDF | 0.434 | 0.06 | 0.301/0.441 | 0.486 | 0.587/0.242 | 0.471 | 0.57 | 0.662 | 0.621 |
 #
-# Look at RWSD and DaNetQA: most models are at the majority's 0.669 and 0.642. A mean over tasks hides that.
+# Look at RWSD and DaNetQA: on the first nobody but people is above the majority's 0.669, on the second mT5 alone (0.657
+# against 0.642). A mean over tasks hides that.
 
 # %% [markdown]
 # ### What an answer costs
@@ -1586,9 +1614,9 @@ table(
 # - multilingual BERT is slower than RuBERT of the same size, since it cuts Russian into more pieces;
 # - larger is not always better: ruGPT3 medium and large stay behind the smaller RuBERTs on this board.
 #
-# What that second finding means here you can count in [lecture 2](02_tokenization.ipynb). Deck 000 also tells of a
-# school hackathon, where the winners had the *mean* of several RuBERTs vote (0.9313 against 0.8847 of the second):
-# where a run depends on its seed, several runs are better than one.
+# What that third finding means here you can count in [lecture 2](02_tokenization.ipynb). Deck 000 also tells of a
+# school hackathon, where the winners combined several BERTs, Russian and multilingual ones (0.9313 against 0.8847 of
+# the second): where a run depends on its seed, several runs are better than one.
 
 # %% [markdown]
 # ## What came next
@@ -1627,6 +1655,5 @@ table(
 # - Howard, Ruder: ULMFiT. ACL 2018, [arXiv:1801.06146](https://arxiv.org/abs/1801.06146).
 # - Alammar: [The Illustrated BERT, ELMo, and co.](https://jalammar.github.io/illustrated-bert), in
 #   [Russian](https://habr.com/ru/post/487358).
-# - Clark et al.: What Does BERT Look At? [arXiv:1906.04341](https://arxiv.org/abs/1906.04341). (Deck 000 gives it the
-#   address of Michel et al., which is [arXiv:1905.10650](https://arxiv.org/abs/1905.10650).)
+# - Clark et al.: What Does BERT Look At? [arXiv:1906.04341](https://arxiv.org/abs/1906.04341).
 # - Tenney et al.: BERT Rediscovers the Classical NLP Pipeline, [arXiv:1905.05950](https://arxiv.org/abs/1905.05950).

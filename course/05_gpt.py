@@ -26,6 +26,8 @@
 # Radford et al., 2019,
 # [pdf](https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf);
 # **GPT-3**, Brown et al., 2020, [arXiv:2005.14165](https://arxiv.org/abs/2005.14165).
+#
+# *Deck 004* and the like are the slides that this course grew from, listed in `course/COVERAGE.md`.
 
 # %%
 import math
@@ -100,8 +102,8 @@ table(
 # - **By attention**: Transformer, BERT, GPT. Pre-trained once, used for all.
 #
 # Each step moved work from the engineer to the model: from features that are designed, to vectors of letters, words,
-# sentences that are learnt, to one model that is pre-trained and then fine-tuned, to a task that is told in words. (The
-# jokes with Sesame Street, ELMo, BERT, ERNIE, Big Bird, belong to the third step.)
+# sentences that are learnt, to one model that is pre-trained and then fine-tuned, to a task that is told in words.
+# (ELMo, BERT, ERNIE, Big Bird: the names from Sesame Street come with the last two.)
 
 # %% [markdown]
 # ### What a model says
@@ -124,9 +126,9 @@ show("The eight likeliest next tokens of the small GPT after two English and two
 # ## 2. GPT-1
 #
 # *Generative Pre-trained Transformer* (or *Pre-Training*), OpenAI, June 2018; the paper is *Improving Language
-# Understanding by Generative Pre-Training* (deck 003's list makes adversarial nets of it). Twelve blocks of the
-# Transformer's **decoder**. There is no encoder, so the decoder's cross-attention has nothing to look at and is left
-# out: what remains is an encoder's block whose attention is *masked*.
+# Understanding by Generative Pre-Training*. Twelve blocks of the Transformer's **decoder**. There is no encoder, so the
+# decoder's cross-attention has nothing to look at and is left out: what remains is an encoder's block whose attention
+# is *masked*.
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(9, 4.4))
@@ -305,8 +307,8 @@ print(f"GPT-1 (printed as 117M): {sum(p.numel() for p in one.parameters()):,}")
 # | **one-shot** | 1, and a description | stay | the prompt |
 # | **zero-shot** | 0, a description alone | stay | the prompt |
 #
-# (GPT-3, section 2 and figure 2.1.) Deck 002 counts 1 to 10 examples as few; GPT-3's window of 2,048 tokens has room
-# for 10 to 100.
+# (GPT-3, section 2 and figure 2.1.) Elsewhere 1 to 10 examples count as few ([lecture 4](04_bert.ipynb)); GPT-3's
+# window of 2,048 tokens has room for 10 to 100.
 
 # %% [markdown]
 # ### WebText
@@ -316,9 +318,10 @@ print(f"GPT-1 (printed as 117M): {sum(p.numel() for p in one.parameters()):,}")
 # - No Wikipedia, since many test sets are made of it.
 # - Some 10 MB of French among it, found afterwards; non-English pages had been filtered out.
 #
-# Deck 004: 256 cloud TPUs; how long and for how much OpenAI does not say. The largest model was held back for nine
-# months, until 5 November 2019 (a *staged release*), out of concern for what it might be used for. (Deck 003 dates
-# GPT-2 to March 2019; the post is of 14 February.)
+# The paper does not say on what, how long and for how much it was trained. Deck 004 has 256 cloud TPUs; Strubell et al.
+# (2019, [arXiv:1906.02243](https://arxiv.org/abs/1906.02243), table 3) give 32 TPUs, of eight cores each, for a week.
+# OpenAI's post is of 14 February 2019. The largest model was held back for nine months, until 5 November 2019 (a
+# *staged release*), out of concern for what it might be used for.
 
 # %% [markdown]
 # ### What changed since GPT-1
@@ -333,7 +336,7 @@ print(f"GPT-1 (printed as 117M): {sum(p.numel() for p in one.parameters()):,}")
 # | residual projections at the start | like all others | smaller by $1/\sqrt N$, with $N$ of them |
 # | sizes | one | four |
 #
-# (Section 2.3. Deck 004 says "after the last self-attention block", as the paper does; in the code it stands behind the
+# (Section 2.3. The paper has the last norm "after the final self-attention block"; in the code it stands behind the
 # whole last block, feed-forward included.)
 
 # %% [markdown]
@@ -359,8 +362,9 @@ table(["text", "characters", "bytes", "tokens", "tokens (� is a part of a lett
 # %% [markdown]
 # **Why?** Xiong et al. (2020, [arXiv:2002.04745](https://arxiv.org/abs/2002.04745), section 3.3): at the start of
 # training a post-norm stack has its largest gradients near the output, and they stay as large however deep the stack
-# is, so that the first steps have to be small (a warmup). In a pre-norm stack gradients are alike in all blocks, and
-# smaller the deeper it is. Measured in untrained stacks of ours, without and with GPT-2's smaller residual projections:
+# is, so that the first steps have to be small (a warmup). In a pre-norm stack gradients are nearly alike in all blocks,
+# and smaller the deeper it is. Measured in untrained stacks of ours, without and with GPT-2's smaller residual
+# projections:
 
 
 # %%
@@ -488,8 +492,9 @@ table(["language", "characters a token", "perplexity a token", "bits a character
 # %% [markdown]
 # ### Zero-shot: language modelling
 #
-# Seven of eight data sets, without a step of training on them (table 3; perplexity, but accuracy for the second to
-# fourth column, and bits a byte or character for enwik8 and text8):
+# GPT-2 was best on seven of eight data sets without a step of training on them (LAMBADA: the last word of a passage;
+# CBT: a missing noun, CN, or name, NE, in a children's book; the others: running text). Table 3; perplexity, but
+# accuracy for the second to fourth column, and bits a byte or character for enwik8 and text8:
 #
 # | | LAMBADA | LAMBADA acc | CBT-CN | CBT-NE | WikiText-2 | PTB | enwik8 | text8 | WikiText-103 | 1BW |
 # |---|---|---|---|---|---|---|---|---|---|---|
@@ -512,15 +517,15 @@ table(["language", "characters a token", "perplexity a token", "bits a character
 # | English to French, BLEU | 5 | word for word with a lexicon: a little more | 3.7 |
 # | questions without a text | 4.1 % right | the smallest GPT-2 under 1 % | 3.8 |
 #
-# Far from good, and astonishing: nobody taught it any of this. What rises with the size will rise further, said the
-# paper; hence GPT-3.
+# (ROUGE: shared words and word pairs with a reference summary.) Far from good, and astonishing: nobody taught it any of
+# this. What rises with the size will rise further, said the paper; hence GPT-3.
 
 # %% [markdown]
 # ### What it wrote, and what was asked
 #
-# Deck 003 shows what GPT-2 made of one sentence of news, a singer caught stealing from a shop: an article with her
-# clothes, guards and pictures, fluent, in the tone of a tabloid, and invented from end to end. The deck's questions are
-# still open ones:
+# OpenAI showed (deck 003 has the text) what GPT-2 made of one sentence of news, a singer caught stealing from a shop:
+# an article with her clothes, guards and pictures, fluent, in the tone of a tabloid, and invented from end to end. The
+# questions that deck 003 asks are still open ones:
 #
 # 1. How new is what it writes? Is it a search for the nearest text in its corpus?
 # 2. How can what it has learnt be understood, and made smaller?
@@ -528,7 +533,8 @@ table(["language", "characters a token", "perplexity a token", "bits a character
 # 4. Is it dangerous?
 #
 # And bigger ones followed at once: NVIDIA trained 8.3 billion parameters in August 2019, 5.6 times GPT-2, and
-# perplexity on held-out text still fell. Prices in the deck: Grover-MEGA, a GPT-2 of its kind, \$25,000 for one run.
+# perplexity on held-out text still fell. One run of Grover-MEGA, a GPT-2 of its kind, cost \$25,000 ([Synced, 27 June
+# 2019](https://syncedreview.com/2019/06/27/the-staggering-cost-of-training-sota-ai-models/)).
 
 # %% [markdown]
 # ## 4. Writing
@@ -582,8 +588,8 @@ for text in ("Prince Andrew", "Князь Андрей"):
 # %% [markdown]
 # ### Beam search
 #
-# The best first token need not begin the best text. Keep the $K$ best beginnings (deck 004 shows `num_beams=2`), go on
-# with all of them, and keep the $K$ best of what comes out:
+# The best first token need not begin the best text. Keep the $K$ best beginnings (`num_beams`), go on with all of them,
+# and keep the $K$ best of what comes out:
 
 # %% code="lecturekit.generation:beam_candidates"
 
@@ -632,8 +638,7 @@ show("The model's probability of each token of four texts: by a person, greedy, 
 #
 # $$p_i = \frac{e^{z_i / t}}{\sum_j e^{z_j / t}}$$
 #
-# $t \to 0$ is greedy, $t = 1$ the model's own distribution, $t \to \infty$ dice. (Deck 004 prints $e^{z_i}$ in the sum;
-# it runs over $j$.)
+# $t \to 0$ is greedy, $t = 1$ the model's own distribution, $t \to \infty$ dice.
 
 # %%
 logits = torch.tensor([[3.0, 2.4, 2.0, 1.0, 0.4, 0.0, -1.0, -2.0]])
@@ -784,8 +789,8 @@ table(["printed", "layers", "width", "heads", "of width", "batch", "rate", "coun
 # ### What it read
 #
 # Table 2.2. Common Crawl was cut from 45 TB to 570 GB by a filter that prefers pages like those of good corpora, and
-# freed of duplicates (deck 004 has 560 GB for all together). A corpus is drawn by its quality, not by its size: the
-# small ones are read several times. How often follows from 300 billion tokens in all:
+# freed of duplicates. A corpus is drawn by its quality, not by its size: the small ones are read several times. How
+# often follows from 300 billion tokens in all:
 
 # %%
 corpora = {
@@ -814,7 +819,7 @@ table(
 
 # %% [markdown]
 # (The printed shares add up to 101 %, being rounded. The computed times differ from the printed ones by up to a fifth;
-# the paper does not say why.) Of its words 92.7 % are English, 1.8 % French, **0.19 % Russian**
+# the paper does not say why.) Of its words 92.6 % are English, 1.8 % French, **0.19 % Russian**
 # ([statistics](https://github.com/openai/gpt-3/tree/master/dataset_statistics)).
 
 # %% [markdown]
@@ -847,7 +852,8 @@ print(few_shot_prompt([("cat", "кот"), ("house", "дом")], "dog"))
 #
 # `pupil` has read lines such as `cat -> кот`, `abc -> cba`, `7 8 9 -> 10`, many tasks, and was never told which. The
 # words that it is to turn round, shorten or write large are held out: nobody has asked it that of them before. With no
-# example it cannot know the task; with one, it can, though it makes mistakes.
+# example it cannot know which of these tasks is meant (a Russian word alone gives one away: Russian to English is right
+# half the time); with one, it can, though it makes mistakes.
 
 # %%
 rows = []
@@ -863,11 +869,12 @@ for task in ("reverse", "upper case", "first letter", "English to Russian"):
 table(["task (not told)", "asked", "right", "no example", "one", "four"], rows)
 
 # %% [markdown]
-# ### More examples, better answers
+# ### How many examples?
 #
 # Held-out figures from the model's card: how often the likeliest text is the right answer, by the number of examples.
-# In GPT-3 (figure 1.2) two things matter: the number of examples, and the *size* of the model, for the larger ones gain
-# more from each example.
+# In our model most of the gain comes with the first example or two; some tasks even lose with more. In GPT-3 (figure
+# 1.2) two things matter: the number of examples, and the *size* of the model, for the larger ones gain more from each
+# example.
 
 # %%
 by_task = pretrained.card("in-context")["held_out"]["anywhere"]["written"]
@@ -975,7 +982,7 @@ widgets.attention_map(pupil, letters, ids=ids)
 # %% [markdown]
 # ### Translation
 #
-# BLEU (table 3.4). It reads better English than it writes anything else:
+# BLEU (table 3.4). It translates into English better than out of it:
 #
 # | | En→Fr | Fr→En | En→De | De→En | En→Ro | Ro→En |
 # |---|---|---|---|---|---|---|
@@ -1053,8 +1060,7 @@ show(
 # |---|---|---|---|---|---|---|---|---|
 # | 86 % | 76 % | 61 % | 68 % | 62 % | 62 % | 60 % | 55 % | **52 %** |
 #
-# The control is a model of 160M without context, drawing wildly. (Deck 004 calls the 215 words the length of the
-# headlines. The paper's words allow that reading; it is that of the articles.)
+# The control is a model of 160M without context, drawing wildly.
 
 # %% [markdown]
 # ### Limits
@@ -1089,8 +1095,6 @@ show(
 # | Chinese | PanGu-α ([arXiv:2104.12369](https://arxiv.org/abs/2104.12369)) | |
 # | French | PAGnol ([site](https://lair.lighton.ai/pagnol)) | |
 # | Korean | HyperCLOVA ([code](https://github.com/clovaai)) | |
-#
-# (The deck puts Wu Dao under English.)
 
 # %% [markdown]
 # ## 7. Russian: ruGPT3
@@ -1131,7 +1135,7 @@ table(["", "printed", "layers", "width", "window", "counted"], rows)
 # ```
 
 # %% [markdown]
-# ### What a Russian letter costs
+# ### What Russian costs
 #
 # A vocabulary learnt from Russian has words where GPT-2's has pairs of bytes. Ours learnt from both languages; the
 # tokens that it takes for one meaning in each:

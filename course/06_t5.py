@@ -10,10 +10,9 @@
 # # Lecture 6. T5, text to text
 #
 # BERT has a head for each task, GPT goes on with a text. T5 makes one decision: **every task is text in, text out**. A
-# translation, a label, a number, an answer: all are written, letter by letter, by the same decoder, trained with the
-# same loss. With that one form its authors could compare what nobody had compared side by side: objectives,
-# architectures, texts to learn from, ways to train, sizes. The paper is half a model and half a measurement, and so is
-# this lecture.
+# translation, a label, a number, an answer: all are written, token by token, by the same decoder, trained with the same
+# loss. With that one form its authors could compare what nobody had compared side by side: objectives, architectures,
+# texts to learn from, ways to train, sizes. The paper is half a model and half a measurement, and so is this lecture.
 #
 # 1. Tasks as text.
 # 2. The model: three changes to the Transformer.
@@ -24,6 +23,8 @@
 # (2020), [arXiv:1910.10683](https://arxiv.org/abs/1910.10683). Tables and sections without another name are this
 # paper's. The lab is [lab 6](../labs/lab06/lab06.ipynb); before it come [the Transformer](03_transformer.ipynb) and
 # [BERT](04_bert.ipynb).
+#
+# *Deck 004* and the like are the slides that this course grew from, listed in `course/COVERAGE.md`.
 
 # %%
 import copy
@@ -180,9 +181,9 @@ print(question_input("What does increased oxygen in the patient's lungs displace
 # %% [markdown]
 # ### Regression: a number as text
 #
-# STS-B asks how alike two sentences are, from 1 to 5. Most of the scores are multiples of 0.2, so T5 rounds to the
-# nearest and writes it (section 2.4). What looked like regression is classification with as many classes as there are
-# such numbers:
+# STS-B asks how alike two sentences are; the paper says from 1 to 5 (the data begin at 0, and T5's code writes these
+# too). Most of the scores are multiples of 0.2, so T5 rounds to the nearest and writes it (section 2.4). What looked
+# like regression is classification with as many classes as there are such numbers:
 
 # %% code="lecturekit.objectives:similarity_words" docstring=false
 
@@ -230,8 +231,8 @@ table(
 #
 # The course has a very small T5, trained on sums, on dates, on rows of letters to be reversed and on sentences to be
 # judged, in two languages. Its tokens are pieces of Unigram, digits and rare letters by themselves. There is one set of
-# weights, and the prefix alone decides. (With a network `pretrained.load("t5-small")` or `"ai-forever/ruT5-base"` gives
-# published weights in the same class.)
+# weights; nothing but the text of the input says which task is meant. (With a network `pretrained.load("t5-small")` or
+# `"ai-forever/ruT5-base"` gives published weights in the same class.)
 
 # %%
 t5, reader = pretrained.load("t5")
@@ -274,10 +275,11 @@ table(
 )
 
 # %% [markdown]
-# ### The prefix is all it has
+# ### How much hangs on the prefix?
 #
-# One sum behind different prefixes, and behind none. What it does with a task that it was never taught (the last
-# rows) is not an error message, it is a text.
+# One sum behind different prefixes, and behind none: without a prefix it is added all the same, since nothing else in
+# training looked like this; digits behind `reverse:`, where it has only seen letters, get the answer of another task. A
+# task that was never taught (the last row) gives no error message but a text.
 
 # %%
 table(
@@ -300,7 +302,7 @@ table(
 #
 # And one that the paper does not dwell on: scores are **not divided by $\sqrt d$**. The next slides go through the
 # model from the input to the output. In the diagram each box counts its parameters in a model of `lecturekit`; a click
-# on a box shows its tensors, a click on a published size takes it (the deck's diagram is that of T5 large).
+# on a box shows its tensors, a click on a published size takes it.
 
 # %%
 widgets.parameters("T5").set(layers=24, width=1024, heads=16, inner=4096)  # T5 large
@@ -309,7 +311,7 @@ widgets.parameters("T5").set(layers=24, width=1024, heads=16, inner=4096)  # T5 
 # ## Tokens
 #
 # T5 uses SentencePiece with a Unigram model, 32,000 pieces learnt from ten parts English and one part each German,
-# French and Romanian (section 3.1.3). The deck says WordPiece; see [lecture 2](02_tokenization.ipynb) for the
+# French and Romanian (section 3.1.3). These pieces are not WordPiece's; see [lecture 2](02_tokenization.ipynb) for the
 # difference. Added to these are 100 *sentinels* `<extra_id_0>` … `<extra_id_99>`, which pre-training will need, and the
 # embedding matrix is rounded up to a multiple of 128. The vocabulary is fixed for these languages: Russian is not among
 # them, and English T5 can't write it.
@@ -440,8 +442,8 @@ table(
 #
 # $$e_{ij} = (x_i W^Q)(x_j W^K)^{\top} + b_{j-i}, \qquad \text{weights} = \mathrm{softmax}_j(e_{ij})$$
 #
-# The deck writes this with $\frac{1}{\sqrt d}$, after a survey of position encodings
-# ([arXiv:2006.15595](https://arxiv.org/abs/2006.15595)). The bias is right; the factor isn't in T5. More of that below.
+# This is often written with $\frac{1}{\sqrt d}$ (so Ke et al., 2020,
+# [arXiv:2006.15595](https://arxiv.org/abs/2006.15595)). The bias is right; the factor isn't in T5. More of that below.
 #
 # One table of biases, $32 \times H$ numbers, **serves all layers** of a stack: it lies in the first block, and the
 # others get what it computed.
@@ -489,7 +491,7 @@ beyond = [
 print(f"the last bucket begins at distance {beyond[0]} in the encoder, {beyond[1]} in the decoder")
 
 # %% [markdown]
-# Deck and paper say that all distances beyond 128 share one embedding. By the formula the last bucket begins somewhat
+# The paper says that all distances beyond 128 share one embedding. By the formula the last bucket begins somewhat
 # earlier, as the line above says. And it is *one layer* that can't tell far distances apart; the next can build on what
 # nearer tokens have gathered (section 2.1).
 
@@ -507,8 +509,8 @@ widgets.positional_encodings(bias=first.relative_attention_bias)
 # ### No longest text
 #
 # Without a table of places there is no last place. T5 takes any length that fits into memory, where BERT refuses. Two
-# warnings (and the deck has both): memory for scores grows with the square of the length, and a model that was trained
-# on 512 tokens has never seen what longer texts need.
+# warnings: memory for scores grows with the square of the length, and a model that was trained on 512 tokens has never
+# seen what longer texts need.
 
 # %%
 with torch.no_grad():
@@ -536,9 +538,8 @@ table(["tokens", "scores of one layer of T5 large, one text, float32"], rows)
 # | heads side by side, output map | N × 1024 |
 # | dropout, + what came in | N × 1024 |
 #
-# (The deck's diagram labels the scores N × 1024 and the weights H × N × d_kv. Scores and weights have a number for each
-# pair of tokens: H × N × N.) $d_{kv}$ is free: $H \cdot d_{kv}$ need not be $d_{model}$, and in the largest T5 it is
-# sixteen times that.
+# Scores and weights have a number for each pair of tokens: H × N × N. $d_{kv}$ is free: $H \cdot d_{kv}$ need not be
+# $d_{model}$, and in the largest T5 it is sixteen times that.
 
 # %% code="lecturekit.models.t5:T5Attention.forward" docstring=false
 
@@ -553,7 +554,7 @@ table(
 # %% [markdown]
 # ### Where is the root of d?
 #
-# The deck's slides print $\mathrm{softmax}(QK^{\top} / \sqrt{d_k})\,V$ for T5 too. T5 computes
+# $\mathrm{softmax}(QK^{\top} / \sqrt{d_k})\,V$ is the Transformer of 2017. T5 computes
 #
 # $$\mathrm{Attention}(Q, K, V) = \mathrm{softmax}(Q K^{\top} + B)\, V$$
 #
@@ -613,9 +614,9 @@ print(f"1024 × 4096 = {1024 * 4096:,} parameters")
 # %% [markdown]
 # ### Cross-attention
 #
-# Queries come from the decoder, keys and values from the encoder's last states (`key_value_states` in the deck's
-# diagram). There is no bias for positions here: the two texts have no common ruler. For one new token the weights have
-# the shape [batch, heads, 1, N].
+# Queries come from the decoder, keys and values from the encoder's last states (`key_value_states` in the code of
+# Hugging Face). There is no bias for positions here: the two texts have no common ruler. For one new token the weights
+# have the shape [batch, heads, 1, N].
 
 # %% code="lecturekit.models.t5:T5LayerCrossAttention" docstring=false
 
@@ -836,7 +837,7 @@ table(["objective", "input", "target"], [[name, *(f"`{part}`" for part in parts)
 # validation sets:
 #
 # - GLUE, SGLUE (SuperGLUE): averages over their tasks; SQuAD: exact match;
-# - CNNDM: summaries, ROUGE-2; EnDe, EnFr, EnRo: translation, BLEU.
+# - CNNDM: summaries, ROUGE-2 (word pairs shared with a reference summary); EnDe, EnFr, EnRo: translation, BLEU.
 #
 # How much is chance? The baseline was trained ten times (Table 1):
 #
@@ -874,7 +875,7 @@ table(["objective", "input", "target"], [[name, *(f"`{part}`" for part in parts)
 #
 # Tables 6 and 7, as the difference from the baseline of 15 % single tokens, in standard deviations of Table 1: within
 # the grey band (two of them) a difference may be chance. Half of the text is too much; spans of two to five are as good
-# or better, ten is too long for some.
+# or better, English-French with spans of five apart; ten is too long for some.
 
 # %%
 COLUMNS = ["GLUE", "CNNDM", "SQuAD", "SGLUE", "EnDe", "EnFr", "EnRo"]
@@ -956,9 +957,9 @@ show("Three grids: everything is seen; a lower triangle, what stands before; the
 # | language model | next token | P | M | 73.78 | 17.54 | 53.81 | 56.51 | 25.23 | 34.31 | 25.38 |
 # | prefix language model | next token | P | M | 79.68 | 17.84 | 76.87 | 64.86 | 26.28 | 37.51 | 26.76 |
 #
-# An encoder that sees all sides wins, denoising beats the next token everywhere, and one set of weights for both stacks
-# costs little. (What language models do at a hundred times this size, without fine-tuning, is [lecture
-# 5](05_gpt.ipynb).)
+# An encoder that sees all sides wins. Denoising beats the next token in every column but two (the plain language model
+# on SGLUE and EnDe), and one set of weights for both stacks costs little. (What language models do at a hundred times
+# this size, without fine-tuning, is [lecture 5](05_gpt.ipynb).)
 
 # %% [markdown]
 # ## Texts compared
@@ -1007,8 +1008,11 @@ show("GLUE and SuperGLUE stay level when a text is read 64 times, and fall at 1,
 # | adapters, width 32 | 80.52 | 15.08 | 79.32 | 60.40 | 13.84 |
 # | adapters, width 512 | 81.54 | 17.78 | 79.18 | 64.30 | 23.45 |
 # | unfrozen step by step | 82.50 | 18.95 | 79.17 | 70.79 | 26.71 |
+
+# %% [markdown]
+# ### One after the other, or together?
 #
-# **One after the other, or together?** (Table 12.) In text-to-text form, multi-task learning is to mix data.
+# Table 12. In text-to-text form, multi-task learning is to mix data.
 #
 # | strategy | GLUE | CNNDM | SQuAD | SGLUE | EnDe |
 # |---|---|---|---|---|---|
@@ -1199,9 +1203,9 @@ show("Letters that are right. " + "; ".join(shares_right))
 # %% [markdown]
 # ## The family: sizes
 #
-# The published models. Parameters are counted here from the configuration. The deck's figures (60M, 222M, 737M, 3B,
-# 11B) are these, rounded; the paper prints 60M, 220M, 770M, 2.8B and 11B (section 3.7). The original weights have also
-# been trained on the supervised tasks (multi-task pre-training), which is why they answer prefixes without fine-tuning.
+# The published models. Parameters are counted here from the configuration. The paper prints 60M, 220M, 770M, 2.8B and
+# 11B (section 3.7). The original weights have also been trained on the supervised tasks (multi-task pre-training),
+# which is why they answer prefixes without fine-tuning.
 
 # %%
 SIZES = {
@@ -1222,7 +1226,7 @@ table(["model", "layers a side", "d_model", "d_ff", "heads", "d_kv", "parameters
 # %% [markdown]
 # From large to 11B neither depth nor $d_{model}$ grows: $d_{ff}$ becomes 16 times as wide, and heads eight times as
 # many and twice as wide, because large dense products are what accelerators do best. (Large with a head of its own
-# would have the paper's 770 million; tied it has the deck's 737.)
+# would have the paper's 770 million; tied it has 737.)
 
 # %%
 print(f"{large[1]:,} untied, {large[0]:,} tied")
@@ -1265,7 +1269,7 @@ rows = []
 for (name, sizes), printed in zip(MT5.items(), PRINTED, strict=True):
     total = count(**V11, **sizes)
     rows.append([f"mt5-{name}", f"{total:,}", printed, f"{2 * 250_112 * sizes['d_model'] / total:.0%}"])
-table(["model", "parameters, counted", "as the deck has it", "embeddings and head"], rows)
+table(["model", "parameters, counted", "as printed", "embeddings and head"], rows)
 
 # %% [markdown]
 # ### How often each language comes
@@ -1411,8 +1415,8 @@ show("Three curves rise with the parameters, from 60 million to 11 billion; Supe
 #    maps.
 # 3. Scores are not divided by $\sqrt d$: queries start smaller.
 # 4. Span corruption: hide 15 % in spans of three, write only what was hidden. Short targets make it cheap.
-# 5. Measured: denoising beats the next token, clean text beats raw, fresh text beats repeated, larger beats longer, and
-#    the details of hiding hardly matter.
+# 5. Measured: denoising nearly always beats the next token, clean text beats raw, fresh text beats repeated, larger
+#    beats longer, and the details of hiding hardly matter.
 #
 # **Now do it**: [lab 6](../labs/lab06/lab06.ipynb), norm, buckets, attention, spans, caches, and a T5 that learns two
 # tasks.
