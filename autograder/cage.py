@@ -44,6 +44,7 @@ FIXED = {
 }
 
 
+OURS = ("lecturekit", "autograder")
 CAPABILITIES = (  # of a zygote that root started: what it takes to make namespaces and to become another user
     *("CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_CHOWN", "CAP_KILL", "CAP_SYS_PTRACE"),
 )
@@ -419,7 +420,8 @@ def new_uid() -> int:
 
 
 def python(masked: Sequence[str], empty: Path) -> list[tuple[str, ...]]:
-    """bwrap's words for this Python and its packages at their places, without the masked ones.
+    """bwrap's words for this Python and its packages at their places, without the masked ones and without an installed
+    copy of this project: what a cage may know of it comes with the view.
 
     Packages of other environments, which this one doesn't import, are not there. What hides a folder is an empty one
     that can't be written: all inmates share it.
@@ -438,7 +440,7 @@ def python(masked: Sequence[str], empty: Path) -> list[tuple[str, ...]]:
         if folder.endswith("-packages") and os.path.isdir(folder):
             for entry in os.scandir(folder):
                 stem, information = entry.name.split("-")[0].lower(), entry.name.endswith("-info")
-                if (stem in named) if information else (entry.name.split(".")[0] in masked):
+                if (stem in named) if information else (entry.name.split(".")[0] in (*masked, *OURS)):
                     mounts.append(("--ro-bind", str(empty) if entry.is_dir() else "/dev/null", entry.path))
     return mounts
 

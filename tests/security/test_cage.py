@@ -399,6 +399,17 @@ def test_it_writes_nowhere_else(zygote):
     assert ask(zygote, code, prefix=sys.prefix, base=sys.base_prefix) == []
 
 
+def test_an_installed_copy_of_the_course_is_hidden(tmp_path, monkeypatch):
+    """Where `pip install .` put one: a cage's own lecturekit has no answers, that one has them all."""
+    packages, empty = tmp_path / "site-packages", tmp_path / "empty"
+    for name in ("lecturekit", "autograder", "other"):
+        (packages / name).mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", [str(packages)])
+    mounts = cages.python((), empty)
+    assert {words[2] for words in mounts if words[1] == str(empty)} >= {str(packages / n) for n in cages.OURS}
+    assert not any("other" in words[2] for words in mounts)
+
+
 @caged
 def test_masked_packages_are_gone_from_the_disk_too(zygote):
     code = (
