@@ -114,12 +114,14 @@ class Ending:
 
     `reason` is "exit", "signal", "killed" (by the grader), a bound that it broke: "memory", "processes", "cpu", or
     "lost": nobody could say. `status` is the exit status, if it left by itself, and `signal` what ended it otherwise.
+    `cpu_seconds` is the processor's time that it had, with all that it started.
     """
 
     reason: str
     status: int | None = None
     signal: int | None = None
     peak_bytes: int = 0
+    cpu_seconds: float = 0.0
 
 
 class Inmate:
@@ -156,7 +158,7 @@ class Inmate:
             word, _ = zygote.receive(self.lifeline)
             code = word["code"]
             status, signal = (None, -code) if code < 0 else (code, None)
-            self.ending = Ending(word["reason"], status, signal, word["peak_bytes"])
+            self.ending = Ending(word["reason"], status, signal, word["peak_bytes"], word["cpu_seconds"])
         except (EOFError, OSError, ValueError, KeyError):
             self.ending = Ending("lost")
         self.lifeline.close()

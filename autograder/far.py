@@ -45,6 +45,10 @@ class Shell(InteractiveShell):
     def enable_gui(self, gui: str | None = None) -> None:
         """Do nothing: `%matplotlib inline` asks for it, and there is no window."""
 
+    def ask_exit(self) -> None:
+        """End the cell, no more: `exit()` and `quit()` ask for it."""
+        raise SystemExit
+
 
 def main(end: socket.socket, guard: dict[str, Any] | None = None) -> NoReturn:
     """Serve until the other end closes; `guard` are the arguments of `shortcuts.guard`."""

@@ -16,8 +16,9 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -436,7 +437,27 @@ def plan(lab: BuiltLab, submission: Submission) -> list[Step]:
 
     Where the solution of an exercise uses one of torch's shortcuts, its tests are one sentence that fails.
     """
-    refused = shortcuts.used(code_of(submission), lab.locked, **lab.shortcuts)
+    said = refused(lab, submission)
+    return [
+        replace(step, source=f"assert False, {said[step.exercise]!r}")
+        if step.kind == "test" and step.exercise in said
+        else step
+        for step in in_order(lab, submission)
+    ]
+
+
+def refused(lab: BuiltLab, submission: Submission) -> dict[str, str]:
+    """The sentence for each exercise whose solution uses one of torch's shortcuts."""
+    steps = in_order(lab, submission)
+    theirs = [step for step in steps if step.kind in ("student", "added")]
+    added = [place for place, step in enumerate(theirs) if step.kind == "added"]
+    before = accumulate(step.kind in ("student", "added") for step in steps)
+    tests = [place for place, step in zip(before, steps, strict=True) if step.kind == "test"]
+    return shortcuts.used([step.source for step in theirs], lab.locked, **lab.shortcuts, added=added, tests=tests)
+
+
+def in_order(lab: BuiltLab, submission: Submission) -> list[Step]:
+    """`plan` without what is refused."""
     steps = added_after("", submission)
     for cell in lab.source.cells:
         id, what = grade_id(cell), role(cell)
@@ -444,8 +465,6 @@ def plan(lab: BuiltLab, submission: Submission) -> list[Step]:
             if what == "test":
                 head, _, body = cell.source.partition("\n")
                 source = body if head.startswith("%%check") else cell.source
-                if exercise_of(cell) in refused:
-                    source = f"assert False, {refused[exercise_of(cell)]!r}"
                 training = bool(cell.metadata.get("lecturekit", {}).get("training"))
                 steps.append(Step("test", id, source, exercise_of(cell), training))
             elif what == "locked":

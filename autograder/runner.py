@@ -10,6 +10,9 @@ The watcher knows at any moment which cell is running, so one that never ends, b
 that cell alone: both processes and all that they started are killed, and the submission starts again without it. Marks
 that were given before are kept, since the cells before it run as they did. What ends its processes again and again is
 set aside for a human. A test has passed if the judge said so, of this very cell; from everything else come no points.
+
+Limits are of a clock's time, which a neighbour can use up too: a cell that is late although it hardly had the processor
+runs once more.
 """
 
 import atexit
@@ -44,6 +47,7 @@ MOST_BYTES = 2**26  # of one message to or from a judge: a submission's cell, wh
 START_SECONDS = 120  # a first start reads much from a slow disk
 SECONDS_TO_END = 2  # from the moment that its line is closed; one that lives on has closed it itself
 ENDINGS = 2  # how often one exercise may end the process before the rest of its tests is left out
+WAITS = 3  # cells of a submission that run once more because they hardly had the processor
 DEATHS = 3  # how often a submission may, before it is set aside; what only takes too long has `Limits.restarts`
 JUDGE_BYTES = 3 * 2**30  # what comes back may be 512 MB, and is copied when it is compared
 KINDS = {True: ("passed", "blank", "wrong", "error"), False: ("ran", "error", "memory")}  # of a test, of another cell
@@ -264,15 +268,20 @@ class Child:
         """The most memory that the student's process held; known once it is closed."""
         return self.student.peak_bytes
 
-    def do(self, step: Step, seconds: float) -> Outcome:
-        """Run one cell.
+    @property
+    def cpu_seconds(self) -> float:
+        """The processor's time that both had, with all that they started; known once they are closed."""
+        return sum(inmate.ending.cpu_seconds for inmate in self.inmates if inmate.ending)
+
+    def do(self, step: Step, seconds: float, passed: list[str]) -> Outcome:
+        """Run one cell; `passed` are the exercises before, all of whose tests were passed.
 
         Raises:
             Ended: it took longer than `seconds`, or a process ended.
         """
         self.number += 1
         try:
-            self.link.send({**dataclasses.asdict(step), "number": self.number}, seconds=seconds)
+            self.link.send({**dataclasses.asdict(step), "number": self.number, "passed": passed}, seconds=seconds)
             reply, _ = self.link.receive(seconds)
         except TooLarge as error:
             return Outcome("error", f"the cell is too large: {error}")
@@ -368,11 +377,16 @@ class Runner:
         return result
 
     def _run(self, steps: list[Step], result: Run, warm: Warm, deadline: float) -> None:
-        ended, deaths, left = Counter[str](), 0, steps
+        ended, deaths, left, again = Counter[str](), 0, steps, set[str]()
+        owners = {step.id: step.exercise for step in steps if step.kind == "test"}
         while left:
-            culprit, late = self._attempt(left, result, warm, deadline)
+            culprit, late, starved = self._attempt(left, owners, result, warm, deadline)
             if culprit is None or self.closed:
                 break
+            if starved and culprit.id not in again and len(again) < WAITS:
+                again.add(culprit.id)
+                del result.outcomes[culprit.id]
+                continue
             deaths += not late
             if deaths == DEATHS:
                 result.aside = f"It ended its process {DEATHS} times, last: {result.outcomes[culprit.id].message}."
@@ -392,9 +406,16 @@ class Runner:
             result.restarts += 1
         give_up(steps, result, "not run: no test was left")
 
-    def _attempt(self, steps: list[Step], result: Run, warm: Warm, deadline: float) -> tuple[Step | None, bool]:
-        """Run `steps` in fresh processes up to the cell that ends them, which is returned, and whether it was late."""
+    def _attempt(
+        self, steps: list[Step], owners: dict[str, str], result: Run, warm: Warm, deadline: float
+    ) -> tuple[Step | None, bool, bool]:
+        """Run `steps` in fresh processes up to the cell that ends them, which is returned with two answers.
+
+        They are whether it was late, and whether perhaps because others had the processor. `owners` are the exercises
+        by their tests, those of an earlier attempt among them.
+        """
         child = Child(warm, self.lab, self.limits, self.secret)
+        began = time.monotonic()
         self.children.add(child)
         try:
             for step in steps:
@@ -403,20 +424,30 @@ class Runner:
                 if self.closed or remaining <= 0:
                     break
                 try:
-                    result.outcomes[step.id] = child.do(step, min(seconds, remaining))
+                    passed = passed_before(step, owners, result)
+                    result.outcomes[step.id] = child.do(step, min(seconds, remaining), passed)
                 except Ended as reason:
                     if time.monotonic() >= deadline:
                         break
                     result.outcomes[step.id] = Outcome("stopped", str(reason))
-                    return step, reason.late
+                    took = time.monotonic() - began
+                    child.close()
+                    return step, reason.late, reason.late and took - child.cpu_seconds > seconds / 2
             if time.monotonic() >= deadline:
                 give_up(steps, result, f"the whole notebook took more than {self.limits.total_seconds:.3g} s")
-            return None, False
+            return None, False, False
         finally:
             self.children.discard(child)
             child.close()
             with contextlib.suppress(AttributeError):
                 result.peak_bytes = max(result.peak_bytes, child.peak_bytes)
+
+
+def passed_before(step: Step, owners: dict[str, str], result: Run) -> list[str]:
+    """The other exercises of which a test was judged so far, and every one of those passed."""
+    judged = {id: exercise for id, exercise in owners.items() if id in result.outcomes and exercise != step.exercise}
+    failed = {exercise for id, exercise in judged.items() if result.outcomes[id].kind != "passed"}
+    return sorted({*judged.values()} - failed)
 
 
 def unjudged(step: Step, result: Run) -> bool:

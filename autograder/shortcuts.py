@@ -2,9 +2,13 @@
 
 `used` reads the student's cells without running them. What an exercise's definitions mention counts, and what they
 could call: functions, classes and values of the student's other cells, as far as their names lead. A mention in text,
-in an annotation, in an `isinstance`, or in an experiment that no solution calls costs nothing, and what another
-exercise's solution does is that exercise's own affair. `guard` is for what no reading finds (a name put together at run
-time): beside the student's code it makes torch's own functions and classes refuse, while the tests of an exercise run.
+in an annotation, in an `isinstance`, in an experiment that no solution calls, or in a definition that another replaces
+before it is used costs nothing, and what another exercise's solution does is that exercise's own affair. `guard` is for
+what no reading finds (a name put together at run time): beside the student's code it makes torch's own functions and
+classes refuse, while the tests of an exercise run.
+
+Python's own reader can be kept busy for minutes by one long line, and the whole grader with it: cells that are longer
+than anybody writes are read word by word.
 
 Both are best effort: who wants to hide a call from them can. A name such as `torch.nn.functional.layer_norm` stands for
 its last part anywhere in torch (`torch.layer_norm`, `torch.ops.aten.layer_norm`). There is neither under Validate and
@@ -21,31 +25,48 @@ import json
 import re
 import sys
 import threading
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache, wraps
+from itertools import islice
 from typing import Any
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 SCOPES = (*FUNCTIONS, *COMPREHENSIONS, ast.ClassDef)
 MOST_READ = 100_000  # characters of a notebook that are read with care; a lab has some 20,000 with its solutions
+BRACE = 7  # characters that a brace counts for on top: the time for an f-string grows with the square of its fields
 LONGEST, MOST_MEANINGS = 200, 20  # of a dotted name, in characters; of a name, at a time
 RUNS_TEXT = {"exec", "eval", "compile"}
+REACHES_ALL = RUNS_TEXT | {"globals", "locals", "vars", "get_ipython", "sys", "gc", "inspect", "__main__", "__dict__"}
+ANYTHING = "?"  # in `Names`: those of cells that are read word by word
+QUOTE = "'"
+QUOTES = (QUOTE, '"', 3 * QUOTE, 3 * '"')
+MARKS = (".", QUOTE, '"')
 HOMES = ("torch", "torch.nn", "torch.nn.functional", "torch._C._nn", "torch.nn.attention.flex_attention")
+
+NAME = re.compile(r"[^\W\d]\w*")
+SIGN = re.compile(r"[^\W\d]\w*|[^\s\\]")
+PIECE = re.compile(r"#[^\n]*|(?P<prefix>[A-Za-z]{0,2})(?P<quote>'''|\"\"\"|'|\")|(?P<name>[^\W\d]\w*)|[^\s\\]")
+CLOSING = {quote: re.compile(rf"\\.|{quote}|\n" if len(quote) == 1 else rf"\\.|{quote}", re.DOTALL) for quote in QUOTES}
+TAKES = re.compile(r"\bfrom[\s\\]+torch(?:[\s\\]*\.[\s\\]*\w+)*[\s\\]+import\b")
+TAKES_ALL = re.compile(TAKES.pattern + r"[\s\\(]*\*")
 
 _parsing = threading.Lock()  # in two threads at once CPython 3.11 may lose count of its depth, and raise SystemError
 
 Names = dict[str, set[str]]  # what a name may mean: "F" -> {"torch.nn.functional"}
 
 
-def sentence(title: str, name: str) -> str:
-    """What the student reads: the exercise's heading, such as "3. Multi-head attention", and what stood for it."""
+def sentence(title: str, name: str, place: str = "") -> str:
+    """What the student reads: an exercise's heading, such as "3. Multi-head attention", and what stood for it where."""
     number, _, topic = title.partition(". ")
     who, topic = (f"Exercise {number}", topic) if number.isdigit() and topic else ("This exercise", title)
     topic = topic[0].lower() + topic[1:] if topic[1:2].islower() or topic[1:2] == " " else topic
+    name = f"{name}, {place}," if place else name
     return f"{who} asks for {topic} written out: {name} does it for you"
 
 
@@ -62,11 +83,22 @@ def matched(name: str, forbidden: Iterable[str]) -> str:
 # ---- in the text -----------------------------------------------------------------------------------------------------
 @dataclass
 class Statement:
-    """One statement of a cell: the notebook's names that it binds and reads, and the torch names that it mentions."""
+    """One statement of a cell: the notebook's names that it binds and reads, and the torch names that it mentions.
+
+    `cell` is its cell's place in the notebook. `node` is None where a whole cell was read word by word.
+    """
 
     binds: set[str] = field(default_factory=set)
     reads: set[str] = field(default_factory=set)
     mentions: list[str] = field(default_factory=list)
+    cell: int = 0
+    node: ast.stmt | None = None
+
+    @property
+    def defines(self) -> str:
+        """The name of a function or class that it defines, undecorated; "" for all others."""
+        plain = isinstance(self.node, DEFINITIONS) and not self.node.decorator_list
+        return self.node.name if plain and not getattr(self.node, "keywords", ()) else ""
 
 
 def used(
@@ -75,43 +107,117 @@ def used(
     forbidden: Mapping[str, Sequence[str]],
     owners: Mapping[str, str],
     titles: Mapping[str, str],
+    added: Iterable[int] = (),
+    tests: Iterable[int] = (),
 ) -> dict[str, str]:
     """The sentence for each exercise whose solution uses a shortcut.
 
     Args:
-        cells: the sources of the student's cells, in order.
+        cells: the sources of the student's cells, as they run.
         ours: those of the locked cells, for the names that they import.
         forbidden: names, such as "torch.nn.Transformer*", by exercise.
         owners: the exercise to which each name that a student defines belongs.
         titles: the headings of the exercises.
+        added: the places in `cells` of those that aren't solutions.
+        tests: the places in `cells` in front of which a test runs.
     """
     if not forbidden:
         return {}
     wanted = {exercise: list(names) for exercise, names in forbidden.items()}
-    return dict(found_in(json.dumps([list(cells), list(ours), wanted, dict(owners), dict(titles)])))
+    about = [list(cells), list(ours), wanted, dict(owners), dict(titles), sorted(set(added)), sorted(set(tests))]
+    return dict(found_in(json.dumps(about)))
 
 
 @lru_cache(maxsize=16)  # a submission's plan asks, and so does its page of feedback
 def found_in(question: str) -> dict[str, str]:
     """`used`, whose arguments are here one text."""
-    cells, ours, forbidden, owners, titles = json.loads(question)
-    trees, size = [], 0
-    for source in cells:
-        size += len(source)
-        if tree := parsed(source):
-            trees.append((tree, read if size <= MOST_READ else crude))
-    meanings = meanings_of([*filter(None, map(parsed, ours)), *(tree for tree, how in trees if how is read)])
+    cells, ours, forbidden, owners, titles, added, tests = json.loads(question)
     every = sorted({name for names in forbidden.values() for name in names})
-    statements = [how(node, meanings, every) for tree, how in trees for whole in tree.body for node in single(whole)]
+    statements = standing(statements_of(cells, ours, every, set(owners), added), set(owners), tests)
     found = {}
     for exercise, names in forbidden.items():
         mine = {name for name, owner in owners.items() if owner == exercise}
         for statement in reached(statements, mine, set(owners) - mine):
             shortcut = next(filter(None, (matched(mention, names) for mention in statement.mentions)), "")
             if shortcut:
-                found[exercise] = sentence(titles.get(exercise, exercise), shortcut)
+                place = "in a cell of your own" if statement.cell in added else ""
+                found[exercise] = sentence(titles.get(exercise, exercise), shortcut, place)
                 break
     return found
+
+
+def statements_of(
+    cells: list[str], ours: list[str], forbidden: list[str], owners: set[str], added: list[int]
+) -> list[Statement]:
+    """The statements of all cells, in order; a cell that isn't read with care is one statement."""
+    chosen = with_care(cells, added)
+    trees = {place: tree for place in sorted(chosen) if (tree := parsed(cells[place]))}
+    loose = {place: words_of(source) for place, source in enumerate(cells) if place not in chosen}
+    given = [*filter(None, map(parsed, ours))]
+    meanings = meanings_of([*given, *trees.values()])
+    meanings[ANYTHING] = set().union(*(words.names for words in loose.values()))
+    if any(words.star for words in loose.values()):
+        add(meanings, "*", {"torch"})
+    found: dict[int, list[Statement]] = {}
+    for place, tree in trees.items():
+        try:
+            found[place] = [read(node, meanings, forbidden, place) for whole in tree.body for node in single(whole)]
+        except RecursionError:  # nested too deeply to be followed
+            loose[place] = words_of(cells[place])
+    bindings = [bound(node) for tree in given for node in tree.body]
+    bindings += [statement.binds for statements in found.values() for statement in statements]
+    own = owners.union(*bindings, *(words.defined for words in loose.values()))
+    own = {name for name in own if not any(map(of_torch, [*meanings.get(name, ()), *meanings.get("*", ())]))}
+    found |= {place: [crude(words, own, forbidden, place)] for place, words in loose.items()}
+    return [statement for place in sorted(found) for statement in found[place]]
+
+
+def with_care(cells: list[str], added: list[int]) -> set[int]:
+    """The places of the cells that fit into what is read with care, solutions first; one that doesn't is left out."""
+    left, chosen = MOST_READ, set()
+    for place in sorted(range(len(cells)), key=lambda place: place in added):
+        size = len(cells[place]) + BRACE * cells[place].count("{")
+        if size <= left:
+            left -= size
+            chosen.add(place)
+    return chosen
+
+
+def standing(statements: list[Statement], names: set[str], tests: list[int]) -> list[Statement]:
+    """`statements` without the definitions of `names` that are replaced before anything reads or tests them."""
+    left = []
+    for place, statement in enumerate(statements):
+        serves = statement.defines not in names or not replaced(statement, islice(statements, place + 1, None), tests)
+        left += [statement] if serves else []
+    return left
+
+
+def replaced(one: Statement, later: Iterable[Statement], tests: list[int]) -> bool:
+    """Is a definition replaced by one of the same name in `later`, with nothing between that may know it?"""
+    for other in later:
+        again = other.defines == one.defines
+        seen = other.reads if other.node is None else words_in(at_once(other.node) if again else [other.node])
+        if seen & {one.defines, *REACHES_ALL} or any(one.cell < test <= other.cell for test in tests):
+            return False
+        if again:
+            return True
+    return False
+
+
+def at_once(node: ast.AST) -> Iterator[ast.AST]:
+    """What of a definition is worked out when it is made: all but the bodies of its functions."""
+    for part in ast.iter_child_nodes(node):
+        if isinstance(part, DEFINITIONS):
+            yield from at_once(part)
+        elif not isinstance(node, FUNCTIONS) or part not in node.body:
+            yield part
+
+
+def words_in(nodes: Iterable[ast.AST]) -> set[str]:
+    """Every name and one-word text within some nodes."""
+    keys = ("id", "attr", "name", "asname", "value")
+    words = (getattr(part, key, None) for node in nodes for part in ast.walk(node) for key in keys)
+    return {word for word in words if isinstance(word, str)}
 
 
 def reached(statements: list[Statement], names: set[str], foreign: set[str]) -> Iterator[Statement]:
@@ -152,7 +258,7 @@ def parsed(source: str) -> ast.Module | None:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in RUNS_TEXT and node.args:
                 text = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
                 inside = parsed(text) if isinstance(text, str) and text != source else None
-                tree.body += inside.body if inside else []
+                tree.body += [ast.If(ast.Constant(True), [one], []) for one in inside.body] if inside else []
         return tree
     return None
 
@@ -231,25 +337,105 @@ def pairs(target: ast.AST, value: ast.AST, reader: Reader) -> Iterator[tuple[str
             yield from pairs(one, other, reader)
 
 
-def read(node: ast.stmt, meanings: Names, forbidden: list[str]) -> Statement:
-    """What one statement of a notebook binds, reads and mentions."""
+def read(node: ast.stmt, meanings: Names, forbidden: list[str], cell: int = 0) -> Statement:
+    """What one statement of a notebook binds, reads and mentions.
+
+    Raises:
+        RecursionError: it is nested too deeply.
+    """
     reader = Reader(meanings, forbidden)
-    try:
-        reader.visit(node)
-        reader.statement.binds |= bound(node, meanings)
-    except RecursionError:  # nested too deeply to be followed: then every name in it counts
-        reader.statement = crude(node, meanings, forbidden)
+    reader.visit(node)
+    reader.statement.binds |= bound(node, meanings)
+    reader.statement.cell, reader.statement.node = cell, node
     return reader.statement
 
 
-def crude(node: ast.stmt, meanings: Names, forbidden: list[str]) -> Statement:
-    """As `read`, but without scopes and aliases: in no time, and every name counts as if it were torch's."""
-    words = (getattr(n, key, None) for n in ast.walk(node) for key in ("id", "attr", "name", "value"))
-    names = {word for word in words if isinstance(word, str) and word.isidentifier()}
+# ---- word by word ----------------------------------------------------------------------------------------------------
+@dataclass
+class Words:
+    """The names in a cell; `marked` are those written as an attribute or as a text, `defined` its functions, classes.
+
+    `takes` says that it takes names out of a module of torch, `star` that it takes all.
+    """
+
+    names: set[str] = field(default_factory=set)
+    marked: set[str] = field(default_factory=set)
+    defined: set[str] = field(default_factory=set)
+    takes: bool = False
+    star: bool = False
+
+    def add(self, name: str, before: str) -> None:
+        """Note a name and what stands before it."""
+        if not name.isascii() and len(name) <= LONGEST:
+            name = unicodedata.normalize("NFKC", name)  # as Python does
+        self.names.add(name)
+        if before in MARKS:
+            self.marked.add(name)
+        if before in ("class", "def"):
+            self.defined.add(name)
+
+
+def words_of(source: str) -> Words:
+    """The words of a cell, in a time that grows with its length and no faster."""
+    found, texts = Words(takes=bool(TAKES.search(source)), star=bool(TAKES_ALL.search(source))), [""]
+    for text in dict.fromkeys((source, plain_python(source))):
+        before = ""
+        for kind, piece in pieces(text):
+            if kind == "name":
+                found.add(piece, before)
+            elif kind == "text" and before == kind and len(texts[-1]) <= LONGEST:  # side by side they are one
+                texts[-1] += piece
+            elif kind == "text":
+                texts.append(piece)
+            before = kind if kind == "text" else piece
+    runs = found.names & RUNS_TEXT
+    for text in texts:
+        for name in [text] if text.isidentifier() else NAME.findall(text) if runs else []:
+            found.add(name, QUOTE)
+    return found
+
+
+def pieces(source: str) -> Iterator[tuple[str, str]]:
+    """The ("name", …)s, ("sign", …)s and ("text", …)s of a source, comments left out; of an f-string what is in it."""
+    place = 0
+    while found := PIECE.search(source, place):
+        place = found.end()
+        if quote := found["quote"]:
+            ends = (end for end in CLOSING[quote].finditer(source, place) if not end[0].startswith("\\"))
+            end = next(ends, None)
+            text = source[place : end.start() if end else len(source)]
+            place = end.end() if end else len(source)
+            if end and end[0] == quote and "f" not in found["prefix"].lower():
+                yield "text", unescaped(text)
+            else:
+                yield from (("name" if NAME.match(sign) else "sign", sign) for sign in SIGN.findall(text))
+        elif not found[0].startswith("#"):
+            yield "name" if found["name"] else "sign", found[0]
+
+
+def unescaped(text: str) -> str:
+    """A text as Python reads it, if it is short enough for a name."""
+    if "\\" in text and len(text) <= 10 * LONGEST:
+        with suppress(ValueError, DeprecationWarning):
+            return text.encode("latin-1", "backslashreplace").decode("unicode_escape")
+    return text
+
+
+def crude(words: Words, own: set[str], forbidden: list[str], cell: int) -> Statement:
+    """A whole cell as one statement without scopes and aliases: every name counts as if it were torch's.
+
+    Those that the notebook itself binds, `own`, count where they are marked, or where names are taken out of torch.
+    """
+    names = words.names if words.takes else words.names - (own - words.marked)
     mentions = [f"torch.{name}" for name in sorted(names) if matched(f"torch.{name}", forbidden)]
-    return Statement(names, names, mentions)
+    return Statement(words.names, words.names, mentions, cell)
 
 
+def of_torch(name: str) -> bool:
+    return name.partition(".")[0] == "torch"
+
+
+# ---- names -----------------------------------------------------------------------------------------------------------
 def bound(node: ast.AST, meanings: Names | None = None) -> set[str]:
     """The notebook's names that a statement binds or changes (`x.y = …`, `x.append(…)`, `setattr(x, …)`)."""
     names = set()
@@ -286,9 +472,11 @@ def names_of(source: str) -> Statement:
     """What a whole cell binds and reads."""
     tree, whole = parsed(source) if len(source) <= MOST_READ else None, Statement()
     for node in tree.body if tree else []:
-        one = read(node, {}, [])
         whole.binds |= bound(node)
-        whole.reads |= one.reads
+        try:
+            whole.reads |= read(node, {}, []).reads
+        except RecursionError:
+            whole.reads |= words_in([node])
     return whole
 
 
@@ -333,7 +521,8 @@ class Reader(ast.NodeVisitor):
             if name in scope:
                 return scope[name]
         whole = {f"{module}.{name}" for module in self.meanings.get("*", ())}
-        return self.meanings.get(name) or {found for found in whole if matched(found, self.forbidden)}
+        anything = {"torch"} if name in self.meanings.get(ANYTHING, ()) else set()
+        return (self.meanings.get(name) or {found for found in whole if matched(found, self.forbidden)}) | anything
 
     def generic_visit(self, node: ast.AST) -> None:
         if isinstance(node, ast.Name | ast.Attribute | ast.Call | ast.Subscript):

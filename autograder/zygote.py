@@ -411,7 +411,9 @@ class Watcher:
         if used and self.resident:
             scale = 1 if sys.platform == "darwin" else 1024
             self.peak = max(self.peak, scale * used.ru_maxrss - self.resident)
-        return {"reason": reason, "code": code, "peak_bytes": self.peak}
+        worked = resource.getrusage(resource.RUSAGE_CHILDREN) if resource else None  # of all that it started
+        seconds = worked.ru_utime + worked.ru_stime if worked else 0.0
+        return {"reason": reason, "code": code, "peak_bytes": self.peak, "cpu_seconds": seconds}
 
 
 def fields(path: str) -> dict[str, int]:

@@ -24,12 +24,14 @@ When a check fails, the answers of the student's code to a few fixed inputs, its
 of the mistakes that the lab knows (`hints/lab03.json`), and the hint of the mistake that they match is shown.
 """
 
+import ast
 import builtins
 import contextlib
 import dataclasses
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import io
 import json
 import linecache
@@ -42,7 +44,7 @@ import textwrap
 import traceback
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -61,6 +63,14 @@ PLAIN_DTYPES = {"bool", "bfloat16", "uint8", "uint16", "uint32", "uint64", "int8
 PLAIN_DTYPES |= {"float16", "float32", "float64", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"}
 WIDTH = 75  # columns of a message: nbgrader's Validate cuts longer lines and would show this file instead
 FEW = 12  # the most numbers that a message shows one by one
+SHORT = 90  # characters of a value that a message shows whole
+NOTHING = "None: is there a `return`?"
+RAISED_NOTHING = ", but nothing was raised"
+KINDS = (  # of what is no plain data
+    "an object that is not plain data",
+    "a function: is it to be called, or a `@property`?",
+    "a generator: is a list of it wanted?",
+)
 HINTS = Path(__file__).parent / "hints"
 
 
@@ -276,6 +286,9 @@ class Far:
     def len(self, thing: Any) -> int:
         return len(thing)
 
+    def kind(self, thing: Any) -> str:
+        return KINDS[2 if inspect.isgenerator(thing) else 1 if inspect.isroutine(thing) else 0]
+
     def call(self, f: Callable, *args: Any, **kwargs: Any) -> Any:
         return f(*args, **kwargs)
 
@@ -294,11 +307,13 @@ class Far:
         thing = cls(*args, **kwargs)
         return thing.eval() if isinstance(thing, nn.Module) else thing
 
-    def fill(self, module: nn.Module, values: dict[str, Tensor] | None = None) -> None:
+    def fill(self, module: nn.Module, values: dict[str, Tensor]) -> tuple[dict[str, list[int]], list[str]]:
+        shapes = {}
         with torch.no_grad():
             for name, parameter in module.named_parameters():
-                given = (values or {}).get(name)
-                parameter.copy_(formula(name, parameter.shape) if given is None else given)
+                shapes[name] = list(parameter.shape)
+                parameter.copy_(values[name] if name in values else formula(name, parameter.shape))
+        return shapes, [name for name in values if name not in shapes and name not in module.state_dict()]
 
     def state(self, module: nn.Module) -> dict[str, Tensor]:
         return dict(module.state_dict())
@@ -313,9 +328,14 @@ class Far:
         module = wrt if wrt is not None else f if isinstance(f, nn.Module) else None
         if module is not None:
             module.zero_grad()
-        out = first(f(*inputs, **kwargs), pick)
-        if not isinstance(out, Tensor) or out.grad_fn is None:
-            return None
+        out = f(*inputs, **kwargs)
+        out = out if out is None else first(out, pick)
+        if not isinstance(out, Tensor):
+            return "None" if out is None else "another"
+        if out.grad_fn is None:
+            return "no gradient"
+        if isinstance(weight, Tensor) and weight.shape != out.shape:
+            return list(out.shape)
         (out.float() * (1 if weight is None else weight)).sum().backward()
         found = {name: p.grad for name, p in module.named_parameters()} if module is not None else {}
         return found | {f"input{i}": x.grad for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad}
@@ -391,9 +411,10 @@ def tell(error: BaseException) -> str:
 def words_of(error: BaseException) -> str:
     """An exception's own text, "" where a student's class won't give it."""
     try:
-        return str.__str__(str(error))[:TEXT]
+        text = str.__str__(str(error))[:TEXT]
     except Exception:
         return ""
+    return text.strip().partition("\n")[0]  # of torch's long ones the rest is overloads and C++
 
 
 def theirs(error: BaseException) -> tuple[str, str]:
@@ -476,8 +497,8 @@ class Remote:
                 raise NotWritten(text[:TEXT])
             case ["broke", list(kinds), str(text)] if kinds and all(map(builtin_exception, kinds)):
                 raise Broke(kinds, text[:TEXT])
-            case ["wrong", str(text)]:
-                raise Wrong(text[:TEXT])
+            case ["wrong", str(text)]:  # raised by the student's code, as nothing of ours over there judges
+                raise Broke(["AssertionError"], text[:TEXT])
         raise Wrong("what came back can't be read: it is no reply to a test")
 
 
@@ -504,6 +525,8 @@ class Beside:
             return ["broke", error.kinds, str(error)], {}
         except Wrong as error:
             return ["wrong", str(error)], {}
+        if message["do"] == "new":  # by handle, whatever it is: a class of the student's may be one of dictionaries
+            result = Held(result)
         found: dict[str, Tensor] = {}
         try:
             return ["value", pack(result, self._keep, found)], found
@@ -539,9 +562,10 @@ class Here(Remote):
 
 
 def answer(f: Callable, args: Any, kwargs: dict[str, Any]) -> Any:
-    """`f(*args, **kwargs)` without stderr and warnings; whatever it raises comes out as one of `Wrong`'s kinds."""
+    """`f(*args, **kwargs)` without stderr and warnings, with torch's defaults; whatever it raises comes out as one of
+    `Wrong`'s kinds."""
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), default_torch():
             warnings.simplefilter("ignore")
             return f(*args, **kwargs)
     except NotImplementedError as error:
@@ -552,6 +576,18 @@ def answer(f: Callable, args: Any, kwargs: dict[str, Any]) -> Any:
         if isinstance(error, KeyboardInterrupt):
             raise
         raise Broke(kinds_of(error), tell(error)) from None
+
+
+@contextlib.contextmanager
+def default_torch() -> Iterator[None]:
+    """torch as it comes: with gradients, new tensors in float32. A cell of the student's may have set it otherwise."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
 
 
 def handle_of(thing: Any) -> int:
@@ -612,8 +648,34 @@ class Names(dict):
         return self._back.do("name", name)
 
 
+class ByName(dict):
+    """What a module has by name; asked for what it hasn't, it says what it has."""
+
+    def __missing__(self, name: str) -> Any:
+        raise lacks(name, self)
+
+
+class Filled(dict):
+    """What `fill` wrote, by the name of the parameter: known on this side, whatever the other one says it has."""
+
+    def __init__(self, shapes: dict[str, list[int]], values: dict[str, Tensor]):
+        super().__init__({name: value for name, value in values.items() if name in shapes})
+        self.shapes = shapes
+
+    def __missing__(self, name: str) -> Tensor:
+        if name not in self.shapes:
+            raise lacks(name, self.shapes)
+        return self.setdefault(name, formula(name, self.shapes[name]))
+
+
+def lacks(name: str, there: Any) -> Wrong:
+    """What to raise for a name that a module lacks."""
+    return Wrong(f"your module has no {name!r}, but {', '.join(map(str, there)) or 'nothing'!s:.200}")
+
+
 _direct = Direct()
 _current: Any = _direct
+_passed: Collection[str] = ()  # the exercises before, all of whose tests the student has passed
 
 
 def _do(op: str, *args: Any, **kwargs: Any) -> Any:
@@ -639,14 +701,21 @@ def new(cls: Callable, *args: Any, **kwargs: Any) -> Any:
     return _do("new", cls, *args, **kwargs)
 
 
-def fill(module: Any, values: dict[str, Tensor] | None = None) -> None:
-    """Set every parameter: to `values[name]` if given, else to a formula of its name and shape."""
-    _do("fill", module, values)
+def fill(module: Any, values: dict[str, Tensor] | None = None) -> Filled:
+    """Set every parameter: to `values[name]` if given, else to a formula of its name and shape. What they are now.
+
+    A test that works out what should come from these weights takes them from here: what `state` says of a student's
+    module need not be what it computes with.
+    """
+    shapes, unknown = _do("fill", module, values or {})
+    if unknown:
+        raise lacks(unknown[0], shapes)
+    return Filled(shapes, values or {})
 
 
 def state(module: Any) -> dict[str, Tensor]:
     """The tensors of a module by name, as `state_dict` names them."""
-    return _do("state", module)
+    return ByName(_do("state", module))
 
 
 def params(module: Any, expected: int | None = None) -> dict[str, tuple[int, ...]]:
@@ -656,7 +725,7 @@ def params(module: Any, expected: int | None = None) -> dict[str, tuple[int, ...
     shapes = {name: tuple(t.shape) for name, t in tensors.items()}
     if expected is not None and count != expected:
         raise Wrong(f"expected {expected} parameters, found {count}: {shapes!r:.200}")
-    return shapes
+    return ByName(shapes)
 
 
 def grads(
@@ -665,9 +734,15 @@ def grads(
     """The gradients of `(f(*args) * weight).sum()`: of each parameter of `f` (or of `wrt`) by name, and of each
     floating-point argument as "input0", "input1" ...; None where none arrives. `pick` chooses an item of the result."""
     found = _do("grads", f, *args, weight=weight, pick=pick, wrt=wrt, **kwargs)
-    if found is None:
+    if found == "None":
+        raise Wrong(f"expected a tensor, found {NOTHING}")
+    if found == "another":
+        raise Wrong("expected a tensor, found an object of another kind")
+    if isinstance(found, list):
+        raise Wrong(told(f"shape {tuple(weight.shape)}", tuple(found), ""))
+    if not isinstance(found, dict):
         raise Wrong("the output carries no gradient: was it detached, or turned into plain numbers?")
-    return found
+    return ByName(found)
 
 
 def call(f: Any, *args: Any, keep: int | bool | None = None, **kwargs: Any) -> Any:
@@ -688,23 +763,23 @@ def seed(n: int) -> None:
     _do("seed", n)
 
 
-def raises(kind: type[BaseException], f: Any, *args: Any, **kwargs: Any) -> None:
-    """`f(*args, **kwargs)` must raise the builtin exception `kind` or a child of it."""
+def raises(kind: type[BaseException], f: Any, *args: Any, why: str = "", **kwargs: Any) -> None:
+    """`f(*args, **kwargs)` must raise the builtin exception `kind` or a child of it; `why` says what for."""
     found = _do("raised", f, *args, **kwargs)
     if found is None:
-        raise Wrong(f"expected {kind.__name__}, but nothing was raised")
+        raise Wrong(f"expected {kind.__name__}{RAISED_NOTHING}" + (f": {why}" if why else ""))
     kinds, text = found
     if "NotImplementedError" in kinds and kind is not NotImplementedError:
         raise NotWritten("this is not written yet")
     if kind.__name__ not in kinds:
-        raise Wrong(f"expected {kind.__name__}, found {text}")
+        raise Wrong(told(kind.__name__, text, why))
 
 
 def pure(f: Any, *args: Any, **kwargs: Any) -> None:
     """`f` must leave its arguments as they were."""
     changed = _do("changed", f, *args, **kwargs)
     if changed:
-        raise Wrong(f"argument {changed[0] + 1} was changed in place: work on a new tensor")
+        raise Wrong(f"argument {changed[0] + 1} was changed in place: work on a copy")
 
 
 def shared(module: Any, one: str, two: str) -> None:
@@ -720,7 +795,7 @@ def shape(value: Any, *expected: int) -> None:
     """`value` must be a tensor of this shape."""
     value = plain(value)
     if not isinstance(value, Tensor):
-        raise Wrong(f"expected a tensor of shape {expected}, found {named(value)}")
+        raise Wrong(f"expected a tensor of shape {expected}, found {NOTHING if value is None else named(value)}")
     if tuple(value.shape) != expected:
         raise Wrong(f"expected shape {expected}, found {tuple(value.shape)}")
 
@@ -730,7 +805,8 @@ def dtype(value: Any, expected: Any) -> None:
     value = plain(value)
     found = value.dtype if isinstance(value, Tensor) else type(value)
     if found != expected:
-        raise Wrong(f"expected {expected}, found {found}")
+        wanted = expected if isinstance(expected, torch.dtype) else expected.__name__
+        raise Wrong(told(wanted, NOTHING if value is None else kind_of(value), ""))
 
 
 def close(got: Any, expected: Any, tol: float = 1e-4, why: str = "") -> None:
@@ -739,19 +815,26 @@ def close(got: Any, expected: Any, tol: float = 1e-4, why: str = "") -> None:
     A list may stand for a tuple, and a tensor without dimensions for its number; everything else must be equal.
     """
     got, expected = plain(got), plain(expected)
+    if got is None and expected is not None:
+        raise Wrong(told(named(expected), NOTHING, why))
+    compare(got, expected, tol, why)
+
+
+def compare(got: Any, expected: Any, tol: float, why: str) -> None:
+    """`close` for what is plain already."""
     if isinstance(expected, dict):
         if not isinstance(got, dict) or got.keys() != expected.keys():
             names = sorted(map(str, got)) if isinstance(got, dict) else named(got)
             raise Wrong(told(f"names {sorted(map(str, expected))}", names, why))
         for name in expected:
-            close(got[name], expected[name], tol, why or f"at {name!r}")
+            compare(got[name], expected[name], tol, f"{why} (at {name!r})" if why else f"at {name!r}")
     elif isinstance(expected, list | tuple):
         if not isinstance(got, list | tuple):
             raise Wrong(told(f"{len(expected)} items", named(got), why))
         if len(got) != len(expected):
-            raise Wrong(told(f"{len(expected)} items", f"{len(got)}: {got!r:.60}", why))
+            raise Wrong(told(f"{len(expected)} items", f"{len(got)}: {cut(got, 60)}", why))
         for i, (x, y) in enumerate(zip(got, expected, strict=True)):
-            close(x, y, tol, why or f"at item {i}")
+            compare(x, y, tol, why or f"at item {i}")
     elif isinstance(expected, Tensor | int | float) and not isinstance(expected, bool):
         if not isinstance(got, Tensor | int | float) or isinstance(got, bool):
             raise Wrong(told("numbers", named(got), why))
@@ -767,6 +850,9 @@ def close_tensors(got: Tensor, expected: Tensor, tol: float, why: str) -> None:
     g, e = got.double(), expected.double()
     if torch.allclose(g, e, tol, tol):
         return
+    if bool(g.isnan().any()):
+        count = f" ({int(g.isnan().sum())} of {g.numel()} values)" if g.numel() > 1 else ""
+        raise Wrong(told("numbers", f"nan{count}", why))
     gap = (g - e).abs().nan_to_num(math.inf, math.inf)
     where = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape))
     place = f" at {list(where)}" if where else ""
@@ -779,11 +865,43 @@ def equal(got: Any, expected: Any, why: str = "") -> None:
     got, expected = plain(got), plain(expected)
     if type(got) is type(expected) and not differ(got, expected):
         return
+    if got is None:
+        raise Wrong(told(named(expected), NOTHING, why))
     if alike_tensors(got, expected) and got.numel() > FEW:
         place = tuple((got != expected).nonzero()[0].tolist())
         count = f"{int((got != expected).sum())} of {got.numel()} values differ"
         raise Wrong(told(f"{expected[place].item()} at {list(place)}", f"{got[place].item()} ({count})", why))
-    raise Wrong(told(named(expected), named(got), why))
+    if type(got) is not type(expected) and same_numbers(got, expected):
+        raise Wrong(told(kind_of(expected), f"{kind_of(got)} with the same value", ""))
+    raise Wrong(told(*apart(expected, got), why))
+
+
+def same_numbers(one: Any, two: Any) -> bool:
+    """Do two values of different types stand for the same numbers?"""
+    try:
+        return bool(torch.equal(torch.as_tensor(one).double(), torch.as_tensor(two).double()))
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return False
+
+
+def apart(expected: Any, got: Any) -> tuple[str, str]:
+    """Two different values in a few words: whole where they are short, else the first place where they differ."""
+    if len(repr(expected)) <= SHORT or type(got) is not type(expected) or isinstance(expected, Tensor):
+        return named(expected), named(got)
+    if isinstance(expected, dict):
+        if missing := [key for key in expected if key not in got]:
+            return f"{missing[0]!r} among the keys", f"{len(got)} others: {cut(list(got), SHORT)}"
+        if more := [key for key in got if key not in expected]:
+            return f"{len(expected)} keys", f"another, {more[0]!r}"
+        places = [key for key in expected if differ(got[key], expected[key])]
+    elif isinstance(expected, list | tuple):
+        if len(got) != len(expected):
+            return f"{len(expected)} items", f"{len(got)}: {cut(got, SHORT)}"
+        places = [i for i, (x, y) in enumerate(zip(expected, got, strict=True)) if differ(x, y)]
+    else:
+        return named(expected), named(got)
+    one, two = apart(expected[places[0]], got[places[0]])
+    return f"{one} at [{places[0]!r}]", two
 
 
 def causal(f: Any, x: Tensor, *rest: Any, dim: int = 1, pick: Any = None, **kwargs: Any) -> None:
@@ -817,26 +935,66 @@ def rate(hits: int, of: int, p: float, why: str = "") -> None:
         raise Wrong(told(f"a share of {p:.3f} ± {margin:.3f}", f"{hits / max(of, 1):.3f}", why))
 
 
-def ours(reference: str, *args: Any, **kwargs: Any) -> Any:
+def ours(name: str, *args: Any, **kwargs: Any) -> Any:
     """A model of lecturekit's own on the judging side, in evaluation mode; the test's random numbers go on unmoved.
 
     Args:
-        reference: such as "lecturekit.models.transformer:Transformer".
+        name: such as "lecturekit.models.transformer:Transformer".
 
     Raises:
         ValueError: lecturekit has nothing of that name.
     """
-    module, _, name = reference.partition(":")
-    known = re.fullmatch(r"lecturekit(\.\w+)+", module) and importlib.util.find_spec(module)
-    found = getattr(importlib.import_module(module), name, None) if known else None
-    if not callable(found):
-        raise ValueError(f"{reference!r}: expected a class of lecturekit, as in 'lecturekit.layers:LayerNorm'")
     before = random_state()
     try:
-        thing = found(*args, **kwargs)
+        thing = reference(name)(*args, **kwargs)
     finally:
         set_random_state(before)
     return thing.eval() if isinstance(thing, nn.Module) else thing
+
+
+def reference(name: str) -> Callable:
+    """A class or function of lecturekit's own, by module and name.
+
+    Raises:
+        ValueError: lecturekit has nothing of that name.
+    """
+    module, _, what = name.partition(":")
+    known = re.fullmatch(r"lecturekit(\.\w+)+", module) and importlib.util.find_spec(module)
+    found = getattr(importlib.import_module(module), what, None) if known else None
+    if not callable(found):
+        raise ValueError(f"{name!r}: expected a class of lecturekit, as in 'lecturekit.layers:LayerNorm'")
+    return found
+
+
+def whole(
+    f: Any,
+    ours: Any,
+    *args: Any,
+    after: Collection[str],
+    pick: Any = None,
+    gradients: bool = False,
+    tol: float = 1e-4,
+    why: str = "",
+    **kwargs: Any,
+) -> None:
+    """What is put together of right pieces must answer as ours does: `f(*args)`, or its gradients.
+
+    A test that works out what it expects by the student's own pieces forgives a slip in these, but would also believe
+    pieces that are right only while they are tested themselves. So this says nothing unless the student has passed all
+    tests of the exercises `after`, from which the pieces are.
+
+    Args:
+        ours: a module from `ours`, filled as the student's is, or the name of a function of lecturekit, such as
+            "lecturekit.layers:split_heads".
+    """
+    if not set(after) <= set(_passed):
+        return
+    twin = reference(ours) if isinstance(ours, str) else ours
+    if gradients:
+        got, expected = (grads(g, *args, pick=pick, **kwargs) for g in (f, twin))
+    else:
+        got, expected = (first(call(g, *args, **kwargs), pick) for g in (f, twin))
+    close(got, expected, tol, why or "your pieces are right, so the whole must be what lecturekit's own is")
 
 
 def learns(
@@ -865,7 +1023,7 @@ def learns(
     _do("fit", model, batches, lr, loss, pick)
     *inputs, answers = held_out
     if twin is not None:
-        load_twin(twin, state(model))
+        load_twin(twin, state(model), params(model))
         agree(model, twin, inputs if begin is None else [*inputs, begun(answers, begin)[:, :-1]], pick)
     got = answered(model if twin is None else twin, inputs, answers, begin, pick)
     right = (got == answers).flatten(1).all(1) if answers.dim() > 1 else got == answers
@@ -892,8 +1050,12 @@ def answered(model: Any, inputs: list[Tensor], answers: Tensor, begin: int | Non
     return got[:, 1:]
 
 
-def load_twin(twin: nn.Module, tensors: Any) -> None:
-    """Let a model of ours hold a student's tensors, which have to be those that it has, by name and shape."""
+def load_twin(twin: nn.Module, tensors: Any, parameters: Collection[str]) -> None:
+    """Let a model of ours hold a student's tensors, which have to be those that it has, by name and shape.
+
+    Of the student's `parameters` all have to be there; buffers of their own are left out, since what both models then
+    answer is compared.
+    """
     wanted = twin.state_dict()
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise Wrong("expected the tensors of your model by name, found something else in its state_dict")
@@ -904,9 +1066,10 @@ def load_twin(twin: nn.Module, tensors: Any) -> None:
             raise Wrong(f"{name!r}: expected shape {tuple(tensor.shape)}, found {tuple(tensors[name].shape)}")
         if tensors[name].is_floating_point() != tensor.is_floating_point():
             raise Wrong(f"{name!r}: expected {tensor.dtype}, found {tensors[name].dtype}")
-    if unexpected := [name for name in tensors if name not in wanted]:
-        raise Wrong(f"your model has a tensor {str(unexpected[0])[:60]!r}, expected no more than {len(wanted)} others")
-    twin.load_state_dict(tensors)
+    if unexpected := [name for name in parameters if name not in wanted]:
+        name = str(unexpected[0])[:60]
+        raise Wrong(f"your model has a parameter {name!r}, expected no more than {len(wanted)} others")
+    twin.load_state_dict({name: tensors[name] for name in wanted})
 
 
 @torch.no_grad()
@@ -948,7 +1111,28 @@ def named(value: Any) -> str:
         return f"a tensor of shape {tuple(value.shape)} ({value.dtype})"
     if isinstance(value, set) and value:  # Python's own order is another one on every run
         return f"{{{', '.join(sorted(map(repr, value))):.88}}}"
-    return "an object that is not plain data" if isinstance(value, Yours) else f"{value!r:.90}"
+    if isinstance(value, Yours):
+        kind = _do("kind", value)
+        return kind if kind in KINDS else KINDS[0]
+    if isinstance(value, list | tuple) and any(isinstance(item, Tensor) for item in value):
+        return f"{len(value)} items"
+    return cut(value, SHORT)
+
+
+def cut(value: Any, most: int) -> str:
+    """A value as Python writes it, at most so many characters."""
+    text = repr(value)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def kind_of(value: Any) -> str:
+    """The kind of a value in words: "a plain int", "a tensor (torch.int64)"."""
+    if isinstance(value, Yours):
+        return named(value)
+    if isinstance(value, Tensor):
+        return f"a tensor ({value.dtype})"
+    name = type(value).__name__
+    return f"a plain {name}" if isinstance(value, int | float) else f"a {name}"
 
 
 def told(expected: Any, found: Any, why: str) -> str:
@@ -1053,18 +1237,24 @@ def hint_for(lab: str, exercise: str, back: Any) -> str:
 
 
 # ---- judging a cell ------------------------------------------------------------------------------------------------
-def judge(source: str, back: Any, lab: str = "", exercise: str = "", secret: str = "") -> Verdict:
+def judge(
+    source: str, back: Any, lab: str = "", exercise: str = "", secret: str = "", passed: Collection[str] = ()
+) -> Verdict:
     """Run a test cell against the names of `back` and say how it went; never raises for what a student wrote.
 
     The test's random numbers, and those that the student's code draws meanwhile, are the same on every run; the
     generators are left as they were found. `secret` moves the test's alone: what the student's side is told says
-    nothing about them.
+    nothing about them. `passed` are the exercises before, all of whose tests have been passed.
     """
+    global _passed
     before = random_state()
     try:
+        _passed = passed
         set_random_state(random_state_of(digest_of("test", secret, lab, exercise)))
-        return run(source, back, lab, exercise)
+        with default_torch():
+            return run(source, back, lab, exercise)
     finally:
+        _passed = ()
         set_random_state(before)
 
 
@@ -1078,7 +1268,7 @@ def run(source: str, back: Any, lab: str, exercise: str) -> Verdict:
     try:
         back.do("seed", digest_of("student", lab, exercise))
         with facing(back):
-            exec(compile(source, "<test>", "exec"), Names(back))
+            exec(compile(Unpacking().visit(ast.parse(source)), "<test>", "exec"), Names(back))
         return Verdict("passed")
     except NotWritten as error:
         return Verdict("blank", str(error))
@@ -1086,20 +1276,53 @@ def run(source: str, back: Any, lab: str, exercise: str) -> Verdict:
         kind, message = "error", str(error)
     except Wrong as error:
         kind, message = "wrong", str(error)
+        line = line_of(source, error) if message.endswith(RAISED_NOTHING) else ""
+        message += f" by `{line}`" if line else ""
     except AssertionError as error:
-        kind, message = "wrong", str(error) or f"expected {line_of(source, error)}"
+        line = line_of(source, error)
+        kind, message = "wrong", str(error) or f"expected {f'`{line}`' if line else 'a hidden check'} to hold"
     except Exception as error:
-        kind, message = "wrong", f"the test can't use what came back ({type(error).__name__}: {error})"
+        line = line_of(source, error)
+        place = f", in `{line}`" if line else ""
+        kind, message = "wrong", f"the test can't use what came back ({type(error).__name__}: {error}{place})"
     return Verdict(kind, message, hint_for(lab, exercise, back))
 
 
+class Unpacking(ast.NodeTransformer):
+    """Lets `a, b = f(x)` in a test cell say what else than two results came back from the student's `f`."""
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+        names = node.targets[0].elts if isinstance(node.targets[0], ast.Tuple) else []
+        if names and of_theirs(node.value) and not any(isinstance(name, ast.Starred) for name in names):
+            verb = ast.Attribute(ast.Name("check", ast.Load()), "results", ast.Load())
+            node.value = ast.copy_location(ast.Call(verb, [node.value, ast.Constant(len(names))], []), node.value)
+        return ast.fix_missing_locations(node)
+
+
+def of_theirs(node: ast.AST) -> bool:
+    """Is this a call of something that is neither torch's nor a verb, `check.call` apart?"""
+    if not isinstance(node, ast.Call):
+        return False
+    path = ast.unparse(node.func)
+    return path == "check.call" or not (path.startswith(("check.", "torch.", "math.")) or "(" in path)
+
+
+def results(value: Any, count: int) -> Any:
+    """What a student's function returned, which must be so many results, not one: a tensor would be taken apart."""
+    if value is None or isinstance(value, Tensor):
+        raise Wrong(told(f"{count} results", NOTHING if value is None else f"one, {named(value)}", ""))
+    if isinstance(value, list | tuple) and len(value) != count:
+        raise Wrong(told(f"{count} results", f"{len(value)}", ""))
+    return value
+
+
 def line_of(source: str, error: BaseException) -> str:
-    """The line of a test cell that failed, unless the cell hides it."""
+    """The line of a test cell that failed; "" where the cell hides it."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == "<test>"]
     number = (lines[-1] or 1) if lines else 1
     before = source.splitlines()[: number - 1]
     hidden = sum("BEGIN HIDDEN" in x for x in before) > sum("END HIDDEN" in x for x in before)
-    return "a hidden check to hold" if hidden else f"`{source.splitlines()[number - 1].strip()}` to hold"
+    return "" if hidden else source.splitlines()[number - 1].strip()
 
 
 @contextlib.contextmanager
@@ -1125,10 +1348,14 @@ def load_ipython_extension(shell: Any) -> None:
     """
     torch.set_num_threads(1)
 
+    seen: dict[str, dict[str, bool]] = {}  # by exercise and cell, whether it was passed
+
     def check(line: str, source: str) -> None:
         lab, exercise = line.split()
+        passed = [name for name, cells in seen.items() if name != exercise and all(cells.values())]
         with silent_stderr():
-            verdict = judge(source, Here(shell.user_ns), lab, exercise)
+            verdict = judge(source, Here(shell.user_ns), lab, exercise, passed=passed)
+        seen.setdefault(exercise, {})[source] = verdict.passed
         if not verdict.passed:
             error = NotWritten(verdict.message) if verdict.kind == "blank" else Wrong(verdict.message)
             error.hint = verdict.hint
@@ -1171,7 +1398,7 @@ class Constant(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.seen, self.calls = x, self.calls + 1
-        return self.value
+        return self.value.clone()  # whoever asks may go on with it in place
 
 
 STUBS = {"Constant": Constant, "TableStep": TableStep, "TableLM": TableLM}

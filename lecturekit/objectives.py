@@ -106,7 +106,8 @@ def mask_tokens(
     and -100 elsewhere. `special_ids` are [CLS], [SEP], [PAD], [MASK] and their like. As the choice is free, a tiny
     batch may hold no chosen token at all, and the mean loss over none is NaN.
 
-    ValueError for a `rate` outside 0 ... 1 or a `mask_id` outside the vocabulary; TypeError unless ids are integers.
+    ValueError unless 0 < `rate` < 1, for a `mask_id` outside the vocabulary or ids that are not [B, T]; TypeError
+    unless ids are integers.
     """
     check_tokens(ids, "[B, T]")
     check_rate("rate", rate)
@@ -209,7 +210,7 @@ def noise_counts(length: int, rate: float = 0.15, mean_span: float = 3.0) -> tup
 
     round(length * rate) tokens, but at least one and not all; round(tokens / mean_span) spans, but at least one and
     no more than there are tokens left to stand between them. Halves are rounded to the even number. ValueError for
-    fewer than two tokens, a `rate` outside 0 ... 1 or a `mean_span` below 1.
+    fewer than two tokens, for a `mean_span` below 1 and unless 0 < `rate` < 1.
     """
     if length < 2:
         raise ValueError(f"length={length}: expected at least 2, one token to hide and one to keep")

@@ -95,6 +95,11 @@ ids = torch.tensor([[5, 6, 7], [5, 8, 0]])
 check.equal(count_tokens(ids, 5), torch.tensor([2, 2]), why="padding is whatever pad_id says")
 check.equal(count_tokens(torch.tensor([[0, 0]])), torch.tensor([0]), why="a row that is all padding")
 check.pure(count_tokens, ids, 5)
+### BEGIN HIDDEN TESTS
+ids = torch.randint(0, 4, (5, 8))
+expected = torch.tensor([sum([i != 3 for i in row]) for row in ids.tolist()])
+check.equal(count_tokens(ids, 3), expected, why="another batch, another pad_id")
+### END HIDDEN TESTS
 
 # %% [markdown]
 # **Check yourself.** `show_batch()` in a cell of your own draws three sentences with your counts beside them. (To add a
@@ -164,11 +169,11 @@ check.equal(masked_mean(torch.ones(1, 4, 3), empty), torch.zeros(1, 3), why="a r
 # %% test="means:shapes" points=6
 x = torch.randn(2, 3, 4)
 check.pure(masked_mean, x, torch.ones(2, 3).bool())
-check.raises(ValueError, masked_mean, x, torch.ones(2, 1).bool())
-check.raises(ValueError, masked_mean, x, torch.ones(1, 3).bool())
+check.raises(ValueError, masked_mean, x, torch.ones(2, 1).bool(), why="a mask of shape [B, 1]")
+check.raises(ValueError, masked_mean, x, torch.ones(1, 3).bool(), why="a mask of shape [1, T]")
 ### BEGIN HIDDEN TESTS
-check.raises(ValueError, masked_mean, torch.randn(3, 3, 3), torch.ones(3).bool())
-check.raises(ValueError, masked_mean, x, torch.ones(2, 3, 1).bool())
+check.raises(ValueError, masked_mean, torch.randn(3, 3, 3), torch.ones(3).bool(), why="a mask of one axis")
+check.raises(ValueError, masked_mean, x, torch.ones(2, 3, 1).bool(), why="a mask of three axes")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -203,7 +208,8 @@ def show_means(padding: int = 5) -> None:
 # **By hand**: from (0, 0) to (3, 4) it is $\sqrt{9 + 16} = 5$, and from (3, 0) to (3, 4) it is 4.
 #
 # A part of the function is given here: replace the raising line alone. (`torch.cdist` would do it for you. Graders
-# refuse it here, as later labs refuse a few others; each says which. Compare with it in a cell of your own.)
+# refuse it here, as later labs refuse a few others; each says which. Compare with it in a cell of your own, not inside
+# the solution.)
 
 # %% solution="lecturekit.warmup:pairwise_distances" hide="#distances"
 
@@ -307,6 +313,11 @@ check.close(descend(weight, x, y, 0.1, 2), once - 0.1 * 2 / 20 * x.T @ (x @ once
 weight, x, y = torch.tensor([1.0, -1]), torch.tensor([[1.0, 0], [0, 2], [1, 1]]), torch.tensor([3.0, 2, 1])
 check.pure(descend, weight, x, y, 0.1, 2)
 check.equal(descend(weight, x, y, 0.1, 0), torch.tensor([1.0, -1]), why="no step")
+### BEGIN HIDDEN TESTS
+weight, x, y = torch.randn(4), torch.randn(6, 4), torch.randn(6)
+check.pure(descend, weight, x, y, 0.05, 3)
+check.equal(descend(weight, x, y, 0.05, 0), weight, why="no step, from another weight")
+### END HIDDEN TESTS
 
 # %% [markdown]
 # **Check yourself.** `show_descent(0.01, 0.1, 0.35, 0.45)` draws the error of the example above after each step, a line
@@ -359,6 +370,14 @@ check.dtype(draw, torch.int64)
 check.equal(draw_tokens(probabilities, 40, 7), draw, why="the same seed, the same draw")
 others = [draw_tokens(probabilities, 40, seed).tolist() for seed in range(5)]
 check.equal(len({tuple(other) for other in others}), 5, why="five seeds, five draws")
+### BEGIN HIDDEN TESTS
+probabilities = (torch.rand(6) + 0.1).softmax(-1)
+seeds = torch.randperm(10_000)[:4].tolist()
+draws = [draw_tokens(probabilities, 50, seed).tolist() for seed in seeds]
+again = [draw_tokens(probabilities, 50, seed).tolist() for seed in seeds]
+check.equal(again, draws, why="other seeds, each the same draw again")
+check.equal(len({tuple(draw) for draw in draws}), 4, why="four seeds, four draws")
+### END HIDDEN TESTS
 
 # %% test="seeds:shares" points=5
 draw = draw_tokens(torch.tensor([0.1, 0.0, 0.2, 0.7]), 4000, 1)
@@ -458,7 +477,7 @@ vocabulary = {"a": 1, "c": 2, "t": 3, "к": 4, "о": 5, "т": 6}
 ids = to_ids(["кот", "cat"], vocabulary)
 check.equal(ids, torch.tensor([[4, 5, 6], [2, 1, 3]]), why="a row for each text")
 check.equal(to_ids(["a", "cat", "ко"], vocabulary), torch.tensor([[1, 0, 0], [2, 1, 3], [4, 5, 0]]), why="padding")
-check.raises(KeyError, to_ids, ["код"], vocabulary)
+check.raises(KeyError, to_ids, ["код"], vocabulary, why="a character that the vocabulary does not have")
 ### BEGIN HIDDEN TESTS
 ids = to_ids(["", "тот", "о"], vocabulary)
 check.equal(ids, torch.tensor([[0, 0, 0], [6, 5, 6], [5, 0, 0]]), why="a text may be empty")

@@ -31,9 +31,9 @@
 # Graders also run further checks, on fresh numbers. Add cells of your own wherever you like.
 #
 # PyTorch's ready-made answers (`nn.RNN`, `nn.GRU`, `nn.LSTM` and their cells anywhere, `F.cross_entropy` and
-# `F.nll_loss` in exercise 4) earn nothing: compare yours with them in cells of your own as often as you like. Validate
-# does not look for them, graders do. The bodies that this lab asks for are missing from the graders' copy of
-# `lecturekit`.
+# `F.nll_loss` in exercise 4) earn nothing: compare yours with them in cells of your own as often as you like, not
+# inside the solution. Validate does not look for them, graders do. The bodies that this lab asks for are missing from
+# the graders' copy of `lecturekit`.
 #
 # **Shapes.** B batch, S source length, T target length, E width of an embedding, D width of a state, V vocabulary,
 # L layers, K tensors in a cell's state (1, in an LSTM 2). A mask called `real` is `True` at tokens, `False` at padding.
@@ -295,9 +295,8 @@ check.close(unroll(cell, other, real, start)[0], outputs, why="what stands at pa
 
 # %% test="encoder:lstm" points=4
 cell, twin = check.new(LSTMCell, 5, 4), torch.nn.LSTM(5, 4, batch_first=True)
-check.fill(cell)
-w = check.state(cell)
-check.fill(twin, {f"{name}_l0": w[name] for name in w})
+w = check.fill(cell)
+check.fill(twin, {f"{name}_l0": w[name] for name in ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]})
 x, lengths = torch.randn(3, 6, 5), torch.tensor([6, 2, 4])
 real = torch.arange(6) < lengths[:, None]
 outputs, final = unroll(cell, x, real, torch.zeros(2, 3, 4))
@@ -482,8 +481,7 @@ check.close(score(query, memory), torch.tensor([[[13.0, 0.5, 0], [-6, 0, 2]]]), 
 ### BEGIN HIDDEN TESTS
 query, memory = torch.randn(3, 4, 6), torch.randn(3, 5, 6)
 score = check.new(BilinearScore, 6)
-check.fill(score)
-w = check.state(score)["weight.weight"][None]
+w = check.fill(score)["weight.weight"][None]
 every_query, every_memory = query[:, :, None].expand(3, 4, 5, 6), memory[:, None].expand(3, 4, 5, 6)
 pairs = torch.nn.functional.bilinear(every_query.reshape(60, 6), every_memory.reshape(60, 6), w)
 check.close(score(query, memory), pairs.reshape(3, 4, 5))
@@ -505,8 +503,7 @@ check.close(score(query, memory), torch.tensor([[[2.2, 15 / 17], [0, -1]]]), why
 ### BEGIN HIDDEN TESTS
 query, memory = torch.randn(3, 4, 6), torch.randn(3, 5, 6)
 score = check.new(PerceptronScore, 6)
-check.fill(score)
-w = check.state(score)
+w = check.fill(score)
 got = score(query, memory)
 check.shape(got, 3, 4, 5)
 for t in range(4):
@@ -587,7 +584,15 @@ check.close(context, attend(scores, eye, memory, attn_mask=real[:, None], scale=
 blind = torch.zeros(1, 1, 4).bool()
 context, weights = masked_context(torch.tensor([[[5.0, 1, 3, 9]]]), torch.eye(4)[None], blind)
 check.close(weights, torch.full((1, 1, 4), 1 / 4), why="where all is masked the weights are even, and never NaN")
-check.close(context, torch.full((1, 1, 4), 1 / 4))
+check.close(context, torch.full((1, 1, 4), 1 / 4), why="and the context is the plain mean of the memory")
+### BEGIN HIDDEN TESTS
+scores, memory = torch.randn(2, 3, 5), torch.randn(2, 5, 4)
+mask = torch.tensor([[[True] * 3 + [False] * 2], [[False] * 5]])
+context, weights = masked_context(scores, memory, mask)
+check.close(weights[1], torch.full((3, 5), 1 / 5), why="the weights of a sentence of which nothing may be seen")
+check.close(context[1], memory[1].mean(0).expand(3, 4), why="its context")
+check.close(weights[0, :, :3], scores[0, :, :3].softmax(-1), why="the sentence beside it is as ever")
+### END HIDDEN TESTS
 
 # %% test="context:gradients" points=3
 scores, memory, direction = torch.randn(2, 4, 5), torch.randn(2, 5, 3), torch.randn(2, 4, 3)
@@ -656,7 +661,8 @@ WINDOWS = {"global": GlobalAttention}
 
 # %% test="decoder:plain" points=4
 sizes = {"vocab_size": 11, "embedding_size": 5, "hidden_size": 6, "num_layers": 2, "cell": "lstm"}
-decoder = check.new(Decoder, Seq2SeqConfig(**sizes, attention="none"))
+config = Seq2SeqConfig(**sizes, attention="none")
+decoder = check.new(Decoder, config)
 check.params(decoder, 11 * 5 + 4 * 6 * (5 + 6 + 2) + 4 * 6 * (6 + 6 + 2) + (6 * 11 + 11))
 check.fill(decoder)
 target, state = torch.tensor([[1, 5, 6, 7], [1, 8, 0, 0]]), torch.randn(2, 2, 2, 6)
@@ -667,12 +673,19 @@ check.shape(logits, 2, 4, 11)
 check.close(logits, decoder.output(hidden), why="without attention, the output of the recurrent layers' states")
 check.close(after, expected, why="the state after the last target token that is no padding")
 check.equal(alignment, None, why="nothing was attended to")
+answer = check.call(decoder, target, state, memory, real, keep=True)
+check.close(answer.logits, logits, why="the answer is a Decoded, whose parts have names")
 check.causal(decoder, target, state, memory, real, pick=0)
 ### BEGIN HIDDEN TESTS
 target = torch.tensor([[1, 5, 0], [9, 3, 4]])
 hidden, expected = decoder.recurrent(decoder.tokens(target), target != 0, state)
-check.close(decoder(target, state, memory, real)[0], decoder.output(hidden))
-check.close(decoder(target, state, memory, real)[1], expected)
+check.close(decoder(target, state, memory, real)[0], decoder.output(hidden), why="the logits of other sentences")
+check.close(decoder(target, state, memory, real)[1], expected, why="the state after other sentences")
+twin, state = check.ours("lecturekit.models.seq2seq:Decoder", config), torch.randn(2, 2, 2, 6)
+check.fill(twin)
+check.whole(decoder, twin, target, state, memory, real, after=["encoder"], pick=0)
+check.whole(decoder, twin, target, state, memory, real, after=["encoder"], pick=1)
+check.equal(hidden.std().item() <= 1e-3, False, why="your recurrent layers say more than one number")
 decoder = check.new(Decoder, Seq2SeqConfig(**sizes, attention="none", pad_token_id=9))
 hidden, expected = decoder.recurrent(decoder.tokens(target), target != 9, state)
 check.close(decoder(target, state, memory, real)[1], expected, why="padding is what the configuration says")
@@ -692,28 +705,51 @@ mixed = decoder.combine(torch.cat([context, hidden], -1)).tanh()
 check.close(logits, decoder.output(mixed), why="tanh of combine of [context; h], then output")
 check.close(after, expected, why="the state with which the recurrent layers go on")
 ### BEGIN HIDDEN TESTS
-decoder = check.new(Decoder, Seq2SeqConfig(**sizes, attention="dot"))
+config = Seq2SeqConfig(**sizes, attention="dot")
+decoder = check.new(Decoder, config)
 check.params(decoder, 11 * 5 + 4 * 6 * (5 + 6 + 2) + 12 * 6 + (6 * 11 + 11))
 check.fill(decoder)
 target, state, memory = torch.randint(1, 11, (2, 4)), torch.randn(1, 2, 2, 6), torch.randn(2, 4, 6)
 hidden, _ = decoder.recurrent(decoder.tokens(target), target != 0, state)
 context, weights = decoder.attention(hidden, memory, real)
 mixed = decoder.combine(torch.cat([context, hidden], -1)).tanh()
-check.close(decoder(target, state, memory, real)[0], decoder.output(mixed))
-check.close(decoder(target, state, memory, real)[2], weights)
+check.close(decoder(target, state, memory, real)[0], decoder.output(mixed), why="the logits, with dot scores")
+check.close(decoder(target, state, memory, real)[2], weights, why="the alignment, with dot scores")
 check.pure(decoder, target, state, memory, real)
+twin, pieces = check.ours("lecturekit.models.seq2seq:Decoder", config), ["encoder", "scores", "context"]
+check.fill(twin)
+check.equal(hidden.std().item() <= 1e-3, False, why="your recurrent layers say more than one number")
+look = (hidden, memory, real)
+check.whole(decoder.attention, twin.attention, *look, after=["scores", "context"], pick=0, why="the context")
+check.whole(decoder.attention, twin.attention, *look, after=["scores", "context"], pick=1, why="the weights")
+for part in range(3):
+    why = f"your pieces are right: part {part} of the answer"
+    check.whole(decoder, twin, target, state, memory, real, after=pieces, pick=part, why=why)
 ### END HIDDEN TESTS
 
 # %% test="decoder:flow" points=3
 sizes = {"vocab_size": 11, "embedding_size": 5, "hidden_size": 6, "num_layers": 1, "cell": "lstm"}
-decoder = check.new(Decoder, Seq2SeqConfig(**sizes, attention="perceptron"))
+config = Seq2SeqConfig(**sizes, attention="perceptron")
+decoder, twin = check.new(Decoder, config), check.ours("lecturekit.models.seq2seq:Decoder", config)
 check.fill(decoder)
+check.fill(twin)
 target, state = torch.tensor([[1, 5, 6, 7], [1, 8, 9, 4]]), torch.randn(1, 2, 2, 6)
 memory, real = torch.randn(2, 4, 6), torch.tensor([[True] * 4, [True, True, True, False]])
-gradients = check.grads(decoder, target, state, memory, real, pick=0, weight=torch.randn(2, 4, 11))
-reached = {name.split(".")[0] for name in gradients if torch.is_tensor(gradients[name])}
-wanted = {"tokens", "recurrent", "combine", "output", "input2"}
-check.equal(reached & wanted, wanted, why="a gradient arrives at each piece, and at the memory (input2)")
+direction = torch.randn(2, 4, 11)
+gradients = check.grads(decoder, target, state, memory, real, pick=0, weight=direction)
+moved = {name for name in gradients if torch.is_tensor(gradients[name]) and gradients[name].abs().max() > 0}
+wanted = {"combine.weight", "output.weight", "output.bias"}
+check.equal(moved & wanted, wanted, why="a gradient arrives at combine and output")
+pieces, why = ["encoder", "scores", "context"], "a gradient arrives at each piece, and at the memory (input2)"
+inputs = (target, state, memory, real)
+check.whole(decoder, twin, *inputs, after=pieces, pick=0, gradients=True, weight=direction, why=why)
+### BEGIN HIDDEN TESTS
+hidden, _ = decoder.recurrent(decoder.tokens(target), target != 0, state)
+context, _ = decoder.attention(hidden, memory, real)
+mixed = decoder.combine(torch.cat([context, hidden], -1)).tanh()
+own = check.grads(decoder.output, mixed, weight=direction)
+check.close(gradients["output.weight"], own["weight"], why="the gradient of output's weight")
+### END HIDDEN TESTS
 
 # %% [markdown]
 # **To look at:** `show_untrained()` draws the alignment of a decoder that has learnt nothing yet, target tokens from
@@ -755,13 +791,14 @@ def show_untrained(seed: int = 0) -> None:
 
 
 # %% locked="Clock"
-class Clock:
+class Clock(nn.Module):
     """Stands in for a Seq2Seq, for testing. Its alignment repeats the number `start` that the decoder was told."""
 
-    config = Seq2SeqConfig(vocab_size=12)
-
     def __init__(self, aligned: bool = True) -> None:
+        super().__init__()
+        self.config = Seq2SeqConfig(vocab_size=12, attention="bilinear" if aligned else "none")
         self.aligned = aligned
+        self.hand = nn.Parameter(torch.zeros(1))  # of no use: a model has parameters
 
     def encode(self, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As Seq2Seq.encode, with the numbers of the source [B, 1] as state [1, 1, B, 1]."""
@@ -788,10 +825,12 @@ ids, alignment = greedy_decode(clock, source, 10)
 expected = torch.tensor([[4, 8, 1, 7, 2], [2, 0, 0, 0, 0], [7, 2, 0, 0, 0]])
 check.equal(ids, expected, why="the sentences above, without <bos>, padded behind <eos>")
 check.equal(greedy_decode(clock, source, 3)[0], expected[:, :3], why="max_new_tokens=3")
+check.equal(greedy_decode(clock, source, 0)[0], expected[:, :0], why="max_new_tokens=0: no column at all")
 check.shape(alignment, 3, 5, 1)
 check.close(alignment[0, :, 0], torch.arange(5.0), why="the decoder is told how many tokens led to its state")
 ### BEGIN HIDDEN TESTS
-source = torch.randint(1, 12, (40, 1))
+said_no_pad = torch.tensor([1, 3, 4, 6, 7, 8, 9, 10])  # from the others the clock says 0, which is <pad>
+source = said_no_pad[torch.randint(0, 8, (40, 1))]
 token, done, columns, count = torch.ones(40, 1).long(), torch.zeros(40, 1).bool(), [], 0
 for step in range(9):
     count = count + int(not bool(done.all()))
@@ -800,7 +839,6 @@ for step in range(9):
     columns = [*columns, token]
 check.equal(greedy_decode(clock, source, 9)[0], torch.cat(columns, 1)[:, :count], why="forty sentences")
 check.equal(greedy_decode(clock, torch.tensor([[1], [1]]), 9)[0], torch.tensor([[2], [2]]), why="both end at once")
-check.shape(greedy_decode(clock, source, 0)[0], 40, 0)
 check.equal(greedy_decode(check.new(Clock, False), source, 9)[1], None, why="without attention there is no alignment")
 check.pure(greedy_decode, clock, source, 9)
 ### END HIDDEN TESTS
@@ -811,11 +849,15 @@ check.pure(greedy_decode, clock, source, 9)
 
 
 # %%
-class TwoLetters:
+class TwoLetters(nn.Module):
     """Stands in for a Seq2Seq that writes A (3) or B (4), twice, and then <eos>."""
 
-    config = Seq2SeqConfig(vocab_size=5)
+    config = Seq2SeqConfig(vocab_size=5, attention="none")
     next = torch.tensor([[0, 0, 0, 0.6, 0.4], [0, 0, 0, 0.55, 0.45], [0, 0, 0, 0.1, 0.9]])  # after <bos>, A, B
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hand = nn.Parameter(torch.zeros(1))  # of no use: a model has parameters
 
     def encode(self, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return torch.zeros(len(source), 1, 1), torch.zeros(1, 1, len(source), 1), source != 0
@@ -863,26 +905,39 @@ def show_greedy() -> None:
 
 # %% test="learning:model" points=4
 sizes = {"vocab_size": 12, "embedding_size": 5, "hidden_size": 6, "num_layers": 2, "cell": "lstm"}
-model = check.new(Seq2Seq, Seq2SeqConfig(**sizes, bidirectional=True))
+config = Seq2SeqConfig(**sizes, bidirectional=True)
+model = check.new(Seq2Seq, config)
 source, target = torch.tensor([[3, 4, 5, 2], [7, 2, 0, 0]]), torch.tensor([[1, 9, 8, 6, 2], [1, 7, 2, 0, 0]])
 memory, state, real = model.encode(source)
 check.equal(real, torch.tensor([[True] * 4, [True, True, False, False]]), why="where the source is no padding")
 expected = model.encoder(source, source != 0)
 check.close(memory, expected[0], why="what the encoder says at each token")
 check.close(state, expected[1], why="the decoder begins with the encoder's final state")
-check.raises(ValueError, model.encode, torch.tensor([[3, 12]]))
+check.raises(ValueError, model.encode, torch.tensor([[3, 12]]), why="12 is no id of a vocabulary of 12")
 logits, _ = model(source, target[:, :-1])
 check.close(model.loss(source, target), masked_nll(logits, target[:, 1:]), why="each position against the next token")
-model = check.new(Seq2Seq, Seq2SeqConfig(**sizes, attention="dot", pad_token_id=7))
+config = Seq2SeqConfig(**sizes, attention="dot", pad_token_id=7)
+model = check.new(Seq2Seq, config)
 check.equal(model.encode(torch.tensor([[0, 7]]))[2], torch.tensor([[True, False]]), why="with pad_token_id=7")
 ### BEGIN HIDDEN TESTS
 source, target = torch.tensor([[3, 4, 5, 7], [8, 9, 2, 0]]), torch.tensor([[1, 9, 8, 6, 2], [1, 3, 2, 7, 7]])
 check.equal(model.encode(source)[2], source != 7, why="padding is what the configuration says")
-check.close(model.encode(source)[1], model.encoder(source, source != 7)[1])
+check.close(model.encode(source)[1], model.encoder(source, source != 7)[1], why="the state, with this padding")
 logits, _ = model(source, target[:, :-1])
-check.close(model.loss(source, target), masked_nll(logits, target[:, 1:], 7))
-check.raises(ValueError, model.encode, torch.tensor([3, 4]))
+check.close(model.loss(source, target), masked_nll(logits, target[:, 1:], 7), why="the loss, with this padding")
+check.raises(ValueError, model.encode, torch.tensor([3, 4]), why="ids without an axis for the batch")
 check.pure(model.loss, source, target)
+tokens, end = torch.randint(8, 12, (2, 10)), torch.tensor([[2, 7]])
+source, target = torch.cat([tokens[:1, :5], torch.cat([tokens[1:, :3], end], 1)]), tokens[:, 4:]
+twin, pieces = check.ours("lecturekit.models.seq2seq:Seq2Seq", config), ["encoder", "scores", "context", "decoder"]
+check.fill(model)
+check.fill(twin)
+check.whole(model.encode, twin.encode, source, after=["encoder"], pick=0, why="your encoder is right: the memory")
+check.whole(model.encode, twin.encode, source, after=["encoder"], pick=1, why="your encoder is right: the state")
+check.whole(model, twin, source, target, after=pieces, pick=0, why="your pieces are right: the logits")
+check.whole(model.loss, twin.loss, source, target, after=[*pieces, "loss"], why="your pieces are right: the loss")
+labels = (logits, tokens[:, :4], 7)
+check.whole(masked_nll, "lecturekit.models.seq2seq:masked_nll", *labels, after=["loss"], why="your loss is right")
 ### END HIDDEN TESTS
 
 # %% [markdown]

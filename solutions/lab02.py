@@ -89,7 +89,7 @@ letters = torch.randint(0, 3, (20, 6)).tolist()
 words = {tuple(["абв"[i] for i in row][: 1 + n % 6]): 1 + n for n, row in enumerate(letters)}
 pairs = [(x, y) for x in "абв" for y in "абв"]
 found = {p: sum([n * [w[i : i + 2] for i in range(len(w))].count(p) for w, n in words.items()]) for p in pairs}
-check.equal(count_pairs(words), {pair: count for pair, count in found.items() if count > 0})
+check.equal(count_pairs(words), {pair: count for pair, count in found.items() if count > 0}, why="twenty other words")
 ### END HIDDEN TESTS
 
 # %% test="pairs:cases" points=3
@@ -98,7 +98,7 @@ check.equal(count_pairs({("a", "a", "a"): 2}), {("a", "a"): 4}, why="pairs that 
 check.equal(count_pairs({("mat", "s"): 2, ("e", "at"): 1}), {("mat", "s"): 2, ("e", "at"): 1}, why="not letters")
 check.equal(count_pairs({("я",): 5, ("и",): 7}), {}, why="no pair goes across the end of a word")
 ### BEGIN HIDDEN TESTS
-check.equal(count_pairs({}), {})
+check.equal(count_pairs({}), {}, why="no words, no pairs")
 check.equal(count_pairs({("о", "ко", "о", "ко"): 3}), {("о", "ко"): 6, ("ко", "о"): 3})
 ### END HIDDEN TESTS
 
@@ -135,7 +135,7 @@ def show_pairs(word_counts: dict[str, int]) -> None:
 # %% solution="lecturekit.tokenizers.bpe:merge_pair" hide="body"
 
 # %% test="merge:values" points=5
-check.equal(merge_pair(("m", "a", "t", "e"), ("a", "t"), "at"), ("m", "at", "e"))
+check.equal(merge_pair(("m", "a", "t", "e"), ("a", "t"), "at"), ("m", "at", "e"), why="m a t e with at")
 check.equal(merge_pair(tuple("колокол"), ("к", "о"), "ко"), ("ко", "л", "о", "ко", "л"), why="wherever it occurs")
 check.equal(merge_pair(("a", "a", "a"), ("a", "a"), "aa"), ("aa", "a"), why="a symbol takes part in one merge only")
 check.equal(merge_pair(("t", "a"), ("a", "t"), "at"), ("t", "a"), why="the order of the two counts")
@@ -152,7 +152,7 @@ check.equal(merge_pair(("ca", "t"), ("a", "t"), "at"), ("ca", "t"), why="the las
 check.equal(merge_pair(("ca", "t", "c", "at"), ("c", "at"), "cat"), ("ca", "t", "cat"), why="ca t is another pair")
 ### BEGIN HIDDEN TESTS
 check.equal(merge_pair((5, 3, 8, 3, 8), (3, 8), 9), (5, 9, 9), why="symbols may be numbers")
-check.equal(merge_pair((), ("a", "t"), "at"), ())
+check.equal(merge_pair((), ("a", "t"), "at"), (), why="a word without symbols")
 check.equal(merge_pair(("к", "от", "ко", "т"), ("ко", "т"), "кот"), ("к", "от", "кот"))
 ### END HIDDEN TESTS
 
@@ -218,24 +218,31 @@ for row in torch.randint(1, 3, (10, 25)).tolist():
 # %% test="training:table" points=6
 corpus = {"cat": 4, "mat": 5, "mats": 2, "mate": 3, "ate": 3, "eat": 2}
 merges = check.call(train_bpe, corpus, 5)
-check.equal(len(merges), 5)
+check.equal(len(merges), 5, why="five merges were asked for")
 words, age = {tuple(word): count for word, count in corpus.items()}, {s: i for i, s in enumerate("acemst")}
 for i in range(5):
     pair = check.call(choose_pair, count_pairs(words), age)
     check.equal(merges[i], pair, why=f"merge {i + 1}: your choose_pair, from your count_pairs of the merged words")
     age[pair[0] + pair[1]] = len(age)
-    words = {check.call(merge_pair, w, pair, pair[0] + pair[1]): count for w, count in words.items()}
+    words = {tuple(check.call(merge_pair, w, pair, pair[0] + pair[1])): count for w, count in words.items()}
 ### BEGIN HIDDEN TESTS
 counts = torch.randint(1, 4, (5,)).tolist()
 corpus = dict(zip(["колокол", "около", "молоко", "кот", "ток"], counts, strict=True))
 merges = check.call(train_bpe, corpus, 4)
-check.equal(len(merges), 4)
+check.equal(len(merges), 4, why="four merges were asked for")
 words, age = {tuple(word): count for word, count in corpus.items()}, {s: i for i, s in enumerate("клмот")}
+order = ["клмот"[i] for i in torch.randperm(5).tolist()]
+some = {(order[0], order[1]): 2, (order[1], order[2]): 5, (order[3], order[4]): 3}
+check.equal(tuple(check.call(choose_pair, some, age)) in some, True, why="your choose_pair takes a pair of its table")
 for i in range(4):
+    check.whole(count_pairs, "lecturekit.tokenizers.bpe:count_pairs", words, after=["pairs"])
     pair = check.call(choose_pair, count_pairs(words), age)
-    check.equal(merges[i], pair)
+    check.equal(merges[i], pair, why=f"merge {i + 1} of other words, by your own functions")
     age[pair[0] + pair[1]] = len(age)
-    words = {check.call(merge_pair, w, pair, pair[0] + pair[1]): count for w, count in words.items()}
+    for symbols in words:
+        inputs = (symbols, pair, pair[0] + pair[1])
+        check.whole(merge_pair, "lecturekit.tokenizers.bpe:merge_pair", *inputs, after=["merge"])
+    words = {tuple(check.call(merge_pair, w, pair, pair[0] + pair[1])): count for w, count in words.items()}
 ### END HIDDEN TESTS
 
 # %% test="training:end" points=3
@@ -245,6 +252,10 @@ check.equal(train_bpe({"mat": 5}, 0), [], why="no merge was asked for")
 ### BEGIN HIDDEN TESTS
 corpus = {"кот": 4, "коты": 2, "скот": 3, "ток": 2, "котик": 3}
 check.equal(train_bpe(corpus, 5)[:3], check.call(train_bpe, corpus, 3), why="later merges change no earlier one")
+draws, ours = torch.randint(0, 26, (3,)).tolist(), "lecturekit.tokenizers.bpe:train_bpe"
+for letter in [f"{97 + draw:c}" for draw in draws]:
+    why = "one letter, four times: there is never more than one pair, and soon none"
+    check.whole(train_bpe, ours, {letter * 4: 3}, 9, after=["pairs", "merge"], why=why)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -298,14 +309,16 @@ check.equal(apply_merges(["а", "а", "а"], {("а", "а"): 0}, ["аа"]), ["а�
 ### BEGIN HIDDEN TESTS
 known = "abcABCDEF"
 draws = torch.rand(6, 2).tolist()
-pairs = [(known[int(x * (3 + i))], known[int(y * (3 + i))]) for i, (x, y) in enumerate(draws)]
-ranks = {pair: rank for rank, pair in reversed(list(enumerate(pairs)))}
+drawn = [(known[int(x * (3 + i))], known[int(y * (3 + i))]) for i, (x, y) in enumerate(draws)]
+pairs = list(dict.fromkeys(drawn))
+products = ["ABCDEF"[drawn.index(pair)] for pair in pairs]
+ranks = {pair: rank for rank, pair in enumerate(pairs)}
 for row in torch.randint(0, 3, (12, 15)).tolist():
     word = "".join(["abc"[i] for i in row])
     expected = word
-    for pair, product in zip(pairs, "ABCDEF", strict=True):
+    for pair, product in zip(pairs, products, strict=True):
         expected = expected.replace(pair[0] + pair[1], product)
-    check.equal(apply_merges(list(word), ranks, list("ABCDEF")), list(expected), why="merge after merge")
+    check.equal(apply_merges(list(word), ranks, products), list(expected), why="merge after merge")
 ### END HIDDEN TESTS
 
 # %% test="ranks:words" points=6
@@ -317,7 +330,7 @@ for word in by_hand:
 check.equal(apply_merges(list("meat"), ranks, products), ["m", "e", "at"], why="a word that was not in the corpus")
 check.equal(apply_merges(list("кот"), ranks, products), ["к", "о", "т"], why="what was never learnt stays as it is")
 ### BEGIN HIDDEN TESTS
-check.equal(apply_merges([], ranks, products), [])
+check.equal(apply_merges([], ranks, products), [], why="a word without symbols")
 check.equal(apply_merges(list("t"), ranks, products), ["t"])
 check.equal(apply_merges(list("teammate"), ranks, products), ["t", "e", "a", "m", "mate"])
 check.equal(apply_merges([7, 8, 7, 8, 9], {(7, 8): 0, (10, 9): 1}, [10, 11]), [10, 11], why="symbols may be numbers")
@@ -460,8 +473,10 @@ letters = torch.randint(0, 4, (12, 6)).tolist()
 words = {tuple(["абвг"[i] for i in row][: 2 + n % 5]): 1 + n for n, row in enumerate(letters)}
 f = {x: sum([n * list(w).count(x) for w, n in words.items()]) for x in "абвг"}
 expected = {pair: wordpiece_score(count, f[pair[0]], f[pair[1]]) for pair, count in count_pairs(words).items()}
-check.close(pair_scores(words), expected, tol=1e-9)
-check.equal(pair_scores({}), {})
+check.whole(count_pairs, "lecturekit.tokenizers.bpe:count_pairs", words, after=["pairs"])
+check.equal(len(set(expected.values())) > 1, True, why="your wordpiece_score gives different pairs different scores")
+check.close(pair_scores(words), expected, tol=1e-9, why="other words")
+check.equal(pair_scores({}), {}, why="no words, no pairs")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -520,8 +535,8 @@ check.equal(split_text("Чудесный день!", True), ["чудесныи",
 check.equal(split_text("Ёж,  naïve\tЁЛКА…", True), ["еж", ",", "naive", "елка", "…"])
 check.equal(split_text("don't: $5+2", False), ["don", "'", "t", ":", "$", "5", "+", "2"], why="each mark by itself")
 ### BEGIN HIDDEN TESTS
-check.equal(split_text("", True), [])
-check.equal(split_text(" \n\t ", False), [])
+check.equal(split_text("", True), [], why="no text")
+check.equal(split_text(" \n\t ", False), [], why="white space alone")
 text = "«Été», сказал Он.\n(Нет!)"
 check.equal(split_text(text, False), ["«", "Été", "»", ",", "сказал", "Он", ".", "(", "Нет", "!", ")"])
 check.equal(split_text(text, True), ["«", "ete", "»", ",", "сказал", "он", ".", "(", "нет", "!", ")"])
@@ -536,7 +551,7 @@ check.equal(longest_match("unb", vocab), ["[UNK]"], why="the whole word is unkno
 check.equal(longest_match("aff", vocab, "<unk>"), ["<unk>"], why="no token begins a word with a")
 check.equal(longest_match("u" + "n" * 100, vocab), ["[UNK]"], why="more than 100 characters")
 ### BEGIN HIDDEN TESTS
-check.equal(longest_match("", vocab), [])
+check.equal(longest_match("", vocab), [], why="a word without characters")
 check.equal(longest_match("u" + "n" * 99, vocab), ["un"] + ["##n"] * 98, why="100 characters are allowed")
 for row in torch.randint(0, 2, (10, 14)).tolist():
     word = "".join(["ду"[i] for i in row[:8]])
@@ -625,12 +640,12 @@ vocab = {"[CLS]": 2, "[SEP]": 3, "[PAD]": 9, "cat": 5, "##s": 7}
 rows = bert_inputs(["cat", "##s"], [], vocab, 6)
 check.equal(rows["input_ids"], [2, 5, 7, 3, 9, 9], why="one sentence: one [SEP]; this vocabulary has [PAD] at 9")
 check.equal(rows["token_type_ids"], [0] * 6, why="one sentence: all of type 0")
-check.raises(ValueError, bert_inputs, ["cat", "##s"], [], vocab, 3)
+check.raises(ValueError, bert_inputs, ["cat", "##s"], [], vocab, 3, why="two tokens and two special ones need 4")
 ### BEGIN HIDDEN TESTS
 rows = bert_inputs(["cat"], ["cat", "##s"], vocab, 6)
 check.equal(rows["input_ids"], [2, 5, 3, 5, 7, 3], why="just full: no padding")
-check.equal(rows["attention_mask"], [1] * 6)
-check.raises(ValueError, bert_inputs, ["cat"], ["cat", "##s"], vocab, 5)
+check.equal(rows["attention_mask"], [1] * 6, why="attention_mask, just full")
+check.raises(ValueError, bert_inputs, ["cat"], ["cat", "##s"], vocab, 5, why="two sentences that are too long")
 check.equal(bert_inputs([], [], vocab, 2)["input_ids"], [2, 3])
 ### END HIDDEN TESTS
 
@@ -694,7 +709,7 @@ for row in torch.rand(6, 15).tolist():
     every = [[word[cut[i] : cut[i + 1]] for i in range(len(cut) - 1)] for cut in cuts]
     highest = max([sum([scores.get(part, -math.inf) for part in parts]) for parts in every])
     found = check.call(viterbi, word, scores, 4, -99.0)
-    check.equal("".join(found), word)
+    check.equal("".join(found), word, why="the pieces make the word")
     check.close(sum([scores[part] for part in found]), highest, tol=1e-9, why="the best of all 128 segmentations")
 ### END HIDDEN TESTS
 
@@ -765,7 +780,7 @@ for text in ["Коты ели! Ели кота?", "Cats ate cats!"]:
     tokens = [check.call(longest_match, word, vocab) for word in words]
     expected = (sum([len(parts) for parts in tokens]) / len(words), tokens.count(["[UNK]"]) / len(words))
     check.close(tokens_per_word(text, vocab, True), expected, tol=1e-9, why="by your split_text and longest_match")
-check.raises(ValueError, tokens_per_word, " ", vocab, True)
+check.raises(ValueError, tokens_per_word, " ", vocab, True, why="a text without words")
 ### BEGIN HIDDEN TESTS
 for row in torch.randint(0, 6, (6, 12)).tolist():
     text = " ".join([["Cats", "кот", "Коты", "ate,", "dogs!", "ели"][i] for i in row])
@@ -773,16 +788,18 @@ for row in torch.randint(0, 6, (6, 12)).tolist():
         words = check.call(split_text, text, lowercase)
         tokens = [check.call(longest_match, word, vocab) for word in words]
         expected = (sum([len(parts) for parts in tokens]) / len(words), tokens.count(["[UNK]"]) / len(words))
-        check.close(tokens_per_word(text, vocab, lowercase), expected, tol=1e-9)
+        check.close(tokens_per_word(text, vocab, lowercase), expected, tol=1e-9, why="by your own functions")
+        ours = "lecturekit.tokenizers.plain:tokens_per_word"
+        check.whole(tokens_per_word, ours, text, vocab, lowercase, after=["match"], tol=1e-9)
 ### END HIDDEN TESTS
 
 # %% test="cost:layer" points=3
-check.equal(layer_cost(1, 1), 4 + 2 + 8)
+check.equal(layer_cost(1, 1), 4 + 2 + 8, why="n = 1, d = 1")
 check.equal(layer_cost(2, 3), 4 * 2 * 9 + 2 * 4 * 3 + 8 * 2 * 9, why="n = 2, d = 3: 72 + 24 + 144")
 check.equal(layer_cost(512, 768), 4_026_531_840, why="BERT base on its longest input")
 ### BEGIN HIDDEN TESTS
 for n, d in torch.randint(1, 2000, (10, 2)).tolist():
-    check.equal(layer_cost(n, d), 12 * n * d * d + 2 * n * n * d)
+    check.equal(layer_cost(n, d), 12 * n * d * d + 2 * n * n * d, why="another length and width")
 ### END HIDDEN TESTS
 
 # %% [markdown]

@@ -33,8 +33,8 @@
 #
 # PyTorch's ready-made answers (`nn.MultiheadAttention`, `F.scaled_dot_product_attention`, `nn.LayerNorm`,
 # `F.layer_norm`, `nn.Transformer` and its layers) earn nothing where you are asked to write them: compare yours with
-# them in cells of your own as often as you like. Validate does not look for them, graders do. The bodies that this lab
-# asks for are missing from the graders' copy of `lecturekit`.
+# them in cells of your own as often as you like, not inside the solution. Validate does not look for them, graders do.
+# The bodies that this lab asks for are missing from the graders' copy of `lecturekit`.
 #
 # **Shapes.** B batch, T length (Tq queries, Tk keys where they differ), H heads, D width of the model, d = D / H.
 
@@ -117,7 +117,10 @@ value = torch.tensor([[1.0], [2], [3]])
 mask = torch.tensor([[True, False, False], [True, True, False], [True, True, True]])
 context, weights = scaled_dot_product_attention(scores_alike, scores_alike, value, mask)
 check.close(weights, torch.tensor([[1, 0, 0], [1 / 2, 1 / 2, 0], [1 / 3, 1 / 3, 1 / 3]]), why="True may be looked at")
-check.close(context, torch.tensor([[1.0], [1.5], [2.0]]))
+check.close(context, torch.tensor([[1.0], [1.5], [2.0]]), why="the mean of the values under these weights")
+blind = torch.zeros(3, 3).bool()
+_, weights = scaled_dot_product_attention(torch.eye(3), torch.eye(3), value, blind)
+check.close(weights, torch.full((3, 3), 1 / 3), why="a query that may look at nothing spreads its weights evenly")
 ### BEGIN HIDDEN TESTS
 query, key, value = torch.randn(2, 2, 5, 4), torch.randn(2, 2, 6, 4), torch.randn(2, 2, 6, 3)
 mask = torch.rand(2, 1, 5, 6) > 0.4
@@ -192,7 +195,7 @@ check.equal(mask[:, 0, 0], torch.tensor([[True, True, True], [True, True, False]
 check.equal(padding_mask(ids, 7)[0, 0, 0], torch.tensor([True, True, False]), why="another pad_id, another padding")
 ### BEGIN HIDDEN TESTS
 ids = torch.randint(0, 4, (3, 7))
-check.equal(padding_mask(ids, 3), (ids != 3).reshape(3, 1, 1, 7))
+check.equal(padding_mask(ids, 3), (ids != 3).reshape(3, 1, 1, 7), why="pad_id=3")
 check.pure(padding_mask, ids, 3)
 ### END HIDDEN TESTS
 
@@ -203,8 +206,8 @@ check.dtype(mask, torch.bool)
 check.equal(mask[0], torch.tensor([True, False, False]), why="the first position sees itself alone")
 check.equal(mask[2], torch.tensor([True, True, True]), why="the last position sees everything")
 ### BEGIN HIDDEN TESTS
-check.equal(causal_mask(6), torch.arange(6)[:, None] >= torch.arange(6)[None, :])
-check.equal(causal_mask(1), torch.tensor([[True]]))
+check.equal(causal_mask(6), torch.arange(6)[:, None] >= torch.arange(6)[None, :], why="six positions")
+check.equal(causal_mask(1), torch.tensor([[True]]), why="one position")
 check.equal(causal_mask(2) & torch.tensor([[[[True, False]]]]), torch.tensor([[[[True, False], [True, False]]]]))
 ### END HIDDEN TESTS
 
@@ -240,7 +243,7 @@ check.equal(merge_heads(torch.tensor([[[[0.0, 1], [4, 5]], [[2, 3], [6, 7]]]])),
 x = torch.randn(2, 5, 12)
 check.equal(split_heads(x, 3)[1, 2, 3], x[1, 3, 8:12], why="head 2 of token 3")
 check.equal(merge_heads(torch.arange(24.0).reshape(1, 2, 3, 4))[0, 1], torch.tensor([4.0, 5, 6, 7, 16, 17, 18, 19]))
-check.raises(ValueError, split_heads, x, 5)
+check.raises(ValueError, split_heads, x, 5, why="a width that isn't a multiple of the number of heads")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -291,14 +294,21 @@ mask[..., 0] = True
 query, key = split_heads(layer.query(x), 3), split_heads(layer.key(memory), 3)
 context, expected = scaled_dot_product_attention(query, key, split_heads(layer.value(other), 3), mask)
 output, weights = layer(x, memory, other, mask, need_weights=True)
-check.close(weights, expected)
+check.close(weights, expected, why="the weights, under a mask")
 check.close(output, layer.output(merge_heads(context)), why="values come from the third argument")
 output, weights = layer(x, memory, other, mask)
 check.equal(weights, None, why="nobody asked for weights")
-check.close(output, layer.output(merge_heads(context)))
+check.close(output, layer.output(merge_heads(context)), why="the output is the same if nobody asks for weights")
 gradients = check.grads(layer, x, memory, other, mask, pick=0)
-moved = [gradients[f"{name}.weight"].abs().sum().item() > 0 for name in ["query", "key", "value", "output"]]
-check.equal(moved, [True] * 4, why="a gradient reaches every projection")
+moved = torch.is_tensor(gradients["output.weight"]) and gradients["output.weight"].abs().sum().item() > 0
+check.equal(moved, True, why="a gradient reaches the output projection")
+single, twin = check.new(MultiHeadAttention, 12, 1), check.ours("lecturekit.layers:MultiHeadAttention", 12, 1)
+check.fill(single)
+check.fill(twin)
+why = "with one head, which neither splitting nor merging can spoil"
+check.whole(single, twin, x, memory, other, mask, after=["attention"], pick=0, why=why)
+why = "the gradients of every projection and of the three arguments"
+check.whole(single, twin, x, memory, other, mask, after=["attention"], pick=0, gradients=True, why=why)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -329,7 +339,7 @@ wide = sinusoidal_positions(40, 64)
 check.close(wide.square().sum(-1), torch.full((40,), 32.0), why="each pair lies on the unit circle")
 inner = wide @ wide.T
 check.close(inner[3, 8], inner[20, 25], tol=1e-4, why="the product of two positions hangs on their distance alone")
-check.raises(ValueError, sinusoidal_positions, 4, 5)
+check.raises(ValueError, sinusoidal_positions, 4, 5, why="an odd width")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -363,16 +373,16 @@ def show_positions(length: int, d_model: int) -> None:
 # %% test="norm:values" points=6
 norm = check.new(LayerNorm, 2)
 check.params(norm, 4)
-check.close(norm(torch.tensor([[1.0, 3.0], [10.0, 10.0]])), torch.tensor([[-1.0, 1.0], [0.0, 0.0]]))
+y = norm(torch.tensor([[1.0, 3.0], [10.0, 10.0]]))
+check.close(y, torch.tensor([[-1.0, 1.0], [0.0, 0.0]]), why="1 and 3 have mean 2, variance 1; 10 and 10 variance 0")
 coarse = check.new(LayerNorm, 2, eps=3.0)
 check.close(coarse(torch.tensor([1.0, 3.0])), torch.tensor([-0.5, 0.5]), why="with variance 1 and eps 3 the root is 2")
 ### BEGIN HIDDEN TESTS
 norm = check.new(LayerNorm, 6, eps=0.1)
-check.fill(norm)
-learnt = check.state(norm)
+learnt = check.fill(norm)
 x = torch.randn(3, 4, 6) * 2 + 1
 expected = torch.nn.functional.layer_norm(x, (6,), learnt["weight"], learnt["bias"], 0.1)
-check.close(norm(x), expected, tol=1e-5)
+check.close(norm(x), expected, tol=1e-5, why="with weight, bias and another eps")
 check.pure(norm, x)
 ### END HIDDEN TESTS
 
@@ -412,12 +422,15 @@ check.fill(network, {**first, **second})
 check.close(network(torch.tensor([2.0, -3.0])), torch.tensor([3.0, 10.0]), why="linear1 gives 2, -3 and 1")
 ### BEGIN HIDDEN TESTS
 network = check.new(PositionwiseFeedForward, 6, 11, dropout=0.5)
-check.fill(network)
-w = check.state(network)
+w = check.fill(network)
 x = torch.randn(2, 4, 6)
 inner = torch.relu(x @ w["linear1.weight"].T + w["linear1.bias"])
 check.close(network(x), inner @ w["linear2.weight"].T + w["linear2.bias"], why="in evaluation mode nothing is dropped")
 check.close(network(x)[1, 2], network(x[1, 2]), why="every position passes alone")
+twin, direction = check.ours("lecturekit.layers:PositionwiseFeedForward", 6, 11), torch.randn(2, 4, 6)
+check.fill(twin)
+got = check.grads(network, x, weight=direction)
+check.close(got, check.grads(twin, x, weight=direction), why="the gradients of both maps and of the input")
 ### END HIDDEN TESTS
 
 # %% solution="lecturekit.layers:SublayerConnection" hide="forward"
@@ -440,6 +453,14 @@ check.close(sublayer.seen, pre.norm(x), why="pre-norm: the sublayer reads the no
 check.equal(sublayer.calls, 2, why="the sublayer is called once a time")
 check.equal(check.grads(pre, x, sublayer)["input0"], torch.ones(2, 3, 4), why="the residual path is free")
 check.pure(post, x, sublayer)
+x, answer = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+sublayer, norm = check.stub("Constant", value=answer), check.ours("lecturekit.layers:LayerNorm", 4)
+check.fill(norm, {"weight": check.fill(post)["norm.weight"], "bias": check.fill(post)["norm.bias"]})
+after_sum = check.stub("Constant", value=post(x, sublayer))
+check.whole(after_sum, norm, x + answer, after=["norm"], why="post-norm: your norm is right, so this is of the sum")
+check.close(pre(x, sublayer), x + answer, why="pre-norm: the sum itself, of other numbers")
+read = check.stub("Constant", value=sublayer.seen)
+check.whole(read, norm, x, after=["norm"], why="pre-norm: your norm is right, and the sublayer reads the norm of x")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -468,17 +489,37 @@ check.close(layer(x, mask), layer.sublayers[1](y, layer.feed_forward), why="atte
 x = torch.randn(2, 5, 8)
 attended = check.stub("Constant", value=layer.self_attention(x, x, x)[0])
 check.close(layer(x), layer.sublayers[1](layer.sublayers[0](x, attended), layer.feed_forward), why="without a mask")
-gradients = check.grads(layer, x, mask, weight=torch.randn(2, 5, 8))
-reached = {name.split(".")[0] for name in gradients if torch.is_tensor(gradients[name])}
-wanted = {"self_attention", "feed_forward", "input0"}
-check.equal(reached & wanted, wanted, why="a gradient arrives at each piece and at x (input0)")
+y, direction = layer.sublayers[0](x, attended), torch.randn(2, 5, 8)
+gradients = check.grads(layer, x, weight=direction)
+own = check.grads(layer.sublayers[1], y, layer.feed_forward, weight=direction, wrt=layer.feed_forward)
+arrived = {name: gradients[f"feed_forward.{name}"] for name in own if name != "input0"}
+check.close(arrived, {name: own[name] for name in arrived}, why="the gradients of the feed-forward network's weights")
+moved = torch.is_tensor(gradients["input0"]) and gradients["input0"].abs().sum().item() > 0
+check.equal(moved, True, why="a gradient arrives at x")
 check.pure(layer, x, mask)
-pre = check.new(EncoderLayer, TransformerConfig(vocab_size=20, d_model=8, num_heads=2, d_ff=16, norm_first=True))
+pieces = ["attention", "heads", "norm", "feed-forward"]
+twin = check.ours("lecturekit.models.transformer:EncoderLayer", config)
+check.fill(twin)
+check.whole(layer, twin, x, mask, after=pieces)
+change = torch.randn(2, 5, 8)
+for i in range(2):
+    changed = layer.sublayers[i](x, check.stub("Constant", value=change))
+    other = layer.sublayers[i](x, check.stub("Constant", value=-change))
+    check.equal((changed - other).abs().max().item() > 1e-3, True, why="your connections hang on their sublayers")
+    why, held = "your norm and your connection are right, in a layer too", check.stub("Constant", value=changed)
+    check.whole(held, twin.sublayers[i].norm, x + change, after=["norm", "feed-forward"], why=why)
+check.whole(layer.feed_forward, twin.feed_forward, x, after=["feed-forward"])
+why = "your pieces are right, so a gradient like ours arrives at each of them and at x (input0)"
+check.whole(layer, twin, x, mask, after=pieces, gradients=True, weight=direction, why=why)
+config = TransformerConfig(vocab_size=20, d_model=8, num_heads=2, d_ff=16, norm_first=True)
+pre, twin = check.new(EncoderLayer, config), check.ours("lecturekit.models.transformer:EncoderLayer", config)
 check.fill(pre)
+check.fill(twin)
 probe = check.stub("Constant", value=x)
 probed, read = pre.sublayers[0](x, probe), probe.seen
 attended = check.stub("Constant", value=pre.self_attention(read, read, read, mask)[0])
 check.close(pre(x, mask), pre.sublayers[1](pre.sublayers[0](x, attended), pre.feed_forward), why="with norm_first")
+check.whole(pre, twin, x, mask, after=pieces, why="with norm_first: your pieces are right")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -509,6 +550,17 @@ y = layer.sublayers[0](x, check.stub("Constant", value=layer.self_attention(x, x
 z = layer.sublayers[1](y, check.stub("Constant", value=layer.cross_attention(y, memory, memory)[0]))
 check.close(layer(x, memory), layer.sublayers[2](z, layer.feed_forward), why="without masks")
 check.pure(layer, x, memory, mask, memory_mask)
+twin = check.ours("lecturekit.models.transformer:DecoderLayer", config)
+check.fill(twin)
+check.whole(layer, twin, x, memory, mask, memory_mask, after=["attention", "heads", "norm", "feed-forward"])
+change = torch.randn(2, 4, 8)
+for i in range(3):
+    changed = layer.sublayers[i](x, check.stub("Constant", value=change))
+    other = layer.sublayers[i](x, check.stub("Constant", value=-change))
+    check.equal((changed - other).abs().max().item() > 1e-3, True, why="your connections hang on their sublayers")
+    why, held = "your norm and your connection are right, in a layer too", check.stub("Constant", value=changed)
+    check.whole(held, twin.sublayers[i].norm, x + change, after=["norm", "feed-forward"], why=why)
+check.whole(layer.feed_forward, twin.feed_forward, x, after=["feed-forward"])
 ### END HIDDEN TESTS
 
 # %% test="decoder-layer:flow" points=4
@@ -516,10 +568,22 @@ config = TransformerConfig(vocab_size=20, d_model=8, num_heads=2, d_ff=16)
 layer = check.new(DecoderLayer, config)
 check.fill(layer)
 x, memory = torch.randn(2, 4, 8), torch.randn(2, 6, 8)
-gradients = check.grads(layer, x, memory, weight=torch.randn(2, 4, 8))
-reached = {name.split(".")[0] for name in gradients if torch.is_tensor(gradients[name])}
-wanted = {"self_attention", "cross_attention", "feed_forward", "input0", "input1"}
-check.equal(reached & wanted, wanted, why="a gradient arrives at each piece, at x (input0) and the memory (input1)")
+direction = torch.randn(2, 4, 8)
+gradients = check.grads(layer, x, memory, weight=direction)
+moved = torch.is_tensor(gradients["input0"]) and gradients["input0"].abs().sum().item() > 0
+check.equal(moved, True, why="a gradient arrives at x")
+twin = check.ours("lecturekit.models.transformer:DecoderLayer", config)
+check.fill(twin)
+pieces = ["attention", "heads", "norm", "feed-forward"]
+why = "a gradient arrives at each piece, at x (input0) and the memory (input1)"
+check.whole(layer, twin, x, memory, after=pieces, gradients=True, weight=direction, why=why)
+### BEGIN HIDDEN TESTS
+y = layer.sublayers[0](x, check.stub("Constant", value=layer.self_attention(x, x, x)[0]))
+z = layer.sublayers[1](y, check.stub("Constant", value=layer.cross_attention(y, memory, memory)[0]))
+own = check.grads(layer.sublayers[2], z, layer.feed_forward, weight=direction, wrt=layer.feed_forward)
+arrived = {name: gradients[f"feed_forward.{name}"] for name in own if name != "input0"}
+check.close(arrived, {name: own[name] for name in arrived}, why="the gradients of the feed-forward network's weights")
+### END HIDDEN TESTS
 
 # %% [markdown]
 # ## 9. The schedule (5 points)
@@ -539,8 +603,8 @@ check.close(learning_rate(400, 64, 100), learning_rate(100, 64, 100) / 2, tol=1e
 check.close(learning_rate(1, 512), 512**-0.5 * 4000**-1.5, tol=1e-12, why="the first of 4000 steps")
 rates = [learning_rate(step, 512, 30) for step in range(1, 200)]
 check.equal(rates.index(max(rates)), 29, why="the peak is at step 30")
-check.close(rates[120], 512**-0.5 * 121**-0.5, tol=1e-9)
-check.raises(ValueError, learning_rate, 0, 512)
+check.close(rates[120], 512**-0.5 * 121**-0.5, tol=1e-9, why="long after the peak")
+check.raises(ValueError, learning_rate, 0, 512, why="steps count from 1")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -605,6 +669,19 @@ check.close(loss, per_token[labels > 0].mean(), why="each position against the t
 ### BEGIN HIDDEN TESTS
 check.shared(model, "source_embeddings.tokens.weight", "output.weight")
 check.pure(model.loss, source, target)
+tokens = torch.randint(3, 12, (3, 11))
+hole = torch.zeros(1, 2).long()
+source = torch.cat([tokens[:2, :5], torch.cat([tokens[2:, :3], hole], 1)])
+target = torch.cat([torch.ones(3, 1).long(), torch.cat([tokens[:2, 5:9], torch.cat([tokens[2:, 5:7], hole], 1)])], 1)
+twin = check.ours("lecturekit.models.transformer:Transformer", config)
+check.fill(model)
+check.fill(twin)
+check.whole(padding_mask, "lecturekit.layers:padding_mask", source, after=["masks"])
+check.whole(causal_mask, "lecturekit.layers:causal_mask", 5, after=["masks"])
+pieces = ["attention", "masks", "heads", "positions", "norm", "feed-forward", "encoder-layer", "decoder-layer"]
+check.whole(model.encode, twin.encode, source, after=pieces, pick=0, why="your pieces are right: the memory")
+check.whole(model, twin, source, target, after=pieces, why="your pieces are right: the logits")
+check.whole(model.loss, twin.loss, source, target, after=pieces, why="your pieces are right: the loss")
 ### END HIDDEN TESTS
 
 # %% [markdown]

@@ -13,6 +13,7 @@ mask = check.formula("mask", (2, 5, 5)) > -0.2
 weights = check.observe(scaled_dot_product_attention, q, k, v, pick=1)
 context = check.observe(scaled_dot_product_attention, q, k, v, pick=0)
 masked = check.observe(scaled_dot_product_attention, q, k, v, mask, pick=0)
+blind = check.observe(scaled_dot_product_attention, q, k, v, mask & (torch.arange(5) > 0)[:, None], pick=1)
 purity = check.observe(check.pure, scaled_dot_product_attention, q, k, v, mask)
 gradients = check.observe(check.grads, scaled_dot_product_attention, q, k, v, pick=0)
 """,
@@ -60,6 +61,17 @@ def scaled_dot_product_attention(query, key, value, mask=None, dropout=0.0):
                 "the softmax runs along the wrong axis. The weights of each query, over all keys, must sum to one: "
                 "look at the sums of your weights along both axes.",
                 (("F.softmax(scores, dim=-1", "F.softmax(scores, dim=-2"),),
+            ),
+            "minus-infinity": Mistake(
+                "where a query may look at nothing your weights are NaN: a softmax of nothing but minus infinity has "
+                "no value. The docstring names the number that a masked score becomes.",
+                (("torch.finfo(scores.dtype).min", "-math.inf"),),
+            ),
+            "detached": Mistake(
+                "the values are right, but no gradient passes through them, so the projections before this attention "
+                "would learn nothing. Where is the result cut off from its history (detached, computed without "
+                "gradients, made of plain numbers)?",
+                (("    return context, weights", "    return context.detach(), weights"),),
             ),
             "scales-in-place": Mistake(
                 "your function changes the tensor it was given. An operation in place (its name ends in _, or it is "

@@ -100,8 +100,7 @@ big = check.new(GPTAttention, GPT2Config())
 check.params(big, 4 * 590_592)
 config = GPT2Config(vocab_size=9, n_embd=12, n_head=3, n_positions=8, attn_pdrop=0.999)
 layer = check.new(GPTAttention, config)
-check.fill(layer)
-w = check.state(layer)
+w = check.fill(layer)
 x, mask = torch.randn(2, 5, 12), torch.ones(5, 5).tril().bool()
 parts = (x @ w["c_attn.weight"].T + w["c_attn.bias"]).split(12, dim=-1)
 query, key, value = [part.reshape(2, 5, 3, 4).transpose(1, 2) for part in parts]
@@ -118,9 +117,10 @@ check.equal(layer(x, mask)[1], None, why="nobody asked for weights")
 context = torch.nn.functional.scaled_dot_product_attention(query, key, value)
 expected = context.transpose(1, 2).reshape(2, 5, 12) @ w["c_proj.weight"].T + w["c_proj.bias"]
 check.close(layer(x)[0], expected, why="without a mask")
-gradients = check.grads(layer, x, mask, pick=0, weight=torch.randn(2, 5, 12))
-silent = [name for name in gradients if not torch.is_tensor(gradients[name])]
-check.equal(silent, [], why="a gradient reaches every parameter, and x")
+twin = check.ours("lecturekit.models.gpt:GPTAttention", config)
+check.fill(twin)
+weight, why = torch.randn(2, 5, 12), "the gradients of every parameter, and of x"
+check.whole(layer, twin, x, mask, after=[], pick=0, gradients=True, weight=weight, why=why)
 check.pure(layer, x, mask)
 ### END HIDDEN TESTS
 
@@ -165,6 +165,14 @@ check.equal(block(x, mask)[1], None, why="nobody asked for weights")
 a = block.ln_1(x + block.attn(x)[0])
 check.close(block(x)[0], block.ln_2(a + block.mlp(a)), why="without a mask")
 check.pure(block, x, mask)
+width, bias = torch.randn(8, 8), torch.randn(8)  # attention of one head and one token is then x @ width.T + bias
+plain = {"attn.c_attn.weight": torch.cat([width] * 3), "attn.c_attn.bias": torch.cat([bias] * 3)}
+plain = {**plain, "attn.c_proj.weight": torch.eye(8), "attn.c_proj.bias": torch.zeros(8)}
+config = GPTConfig(vocab_size=9, n_embd=8, n_head=1, n_positions=8, attn_pdrop=0.0, resid_pdrop=0.0)
+block, twin = check.new(GPTBlock, config), check.ours("lecturekit.models.gpt:GPTBlock", config)
+check.fill(block, plain)
+check.fill(twin, plain)
+check.whole(block, twin, torch.randn(6, 1, 8), after=[], pick=0, why="texts of one token, a single head")
 ### END HIDDEN TESTS
 
 # %% test="block:pre-norm" points=4
@@ -190,9 +198,17 @@ check.equal(block(x, mask)[1], None, why="nobody asked for weights")
 a = x + block.attn(block.ln_1(x))[0]
 check.close(block(x)[0], a + block.mlp(block.ln_2(a)), why="without a mask")
 gradients = check.grads(block, x, mask, pick=0, weight=torch.randn(2, 5, 8))
-silent = [name for name in gradients if not torch.is_tensor(gradients[name])]
+silent = [name for name in gradients if not torch.is_tensor(gradients[name]) or not gradients[name].any()]
 check.equal(silent, [], why="a gradient reaches every parameter, and x")
 check.pure(block, x, mask)
+width, bias = torch.randn(8, 8), torch.randn(8)  # attention of one head and one token is then x @ width.T + bias
+plain = {"attn.c_attn.weight": torch.cat([width] * 3), "attn.c_attn.bias": torch.cat([bias] * 3)}
+plain = {**plain, "attn.c_proj.weight": torch.eye(8), "attn.c_proj.bias": torch.zeros(8)}
+config = GPT2Config(vocab_size=9, n_embd=8, n_head=1, n_positions=8, attn_pdrop=0.0, resid_pdrop=0.0)
+block, twin = check.new(GPT2Block, config), check.ours("lecturekit.models.gpt:GPT2Block", config)
+check.fill(block, plain)
+check.fill(twin, plain)
+check.whole(block, twin, torch.randn(6, 1, 8), after=[], pick=0, why="texts of one token, a single head")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -259,16 +275,18 @@ check.close(cache.append(7, value[:, :, :2], key[:, :, :2])[0], value[:, :, :2],
 got = cache.append(0, key[:, :, 2:3], value[:, :, 2:3])
 check.close(got[0], key[:, :, :3], why="keys: the past, then the new token")
 check.close(got[1], value[:, :, :3], why="values likewise")
+got = cache.append(7, value[:, :, 2:3], key[:, :, 2:3])
+check.close(got[0], value[:, :, :3], why="the other layer goes on with its own")
 check.equal(cache.length, 3, why="what has been read: two tokens and one more")
 ### BEGIN HIDDEN TESTS
 check.close(cache.append(0, key[:, :, 3:], value[:, :, 3:]), (key, value), why="a longer piece")
-check.close(cache.append(7, value[:, :, 2:], key[:, :, 2:]), (value, key), why="the other layer")
-check.equal(cache.length, 5)
+check.close(cache.append(7, value[:, :, 3:], key[:, :, 3:]), (value, key), why="the other layer")
+check.equal(cache.length, 5, why="five tokens have been read")
 check.equal(check.new(KeyValueCache).length, 0, why="another cache is empty")
 fresh = check.new(KeyValueCache)
 check.pure(fresh.append, 0, key, value)
 gradient = check.grads(fresh.append, 0, key, value, pick=0)["input1"]
-check.equal(torch.is_tensor(gradient), True, why="a gradient reaches the new keys")
+check.close(gradient, torch.ones(2, 3, 5, 4), why="a gradient reaches the new keys")
 ### END HIDDEN TESTS
 
 # %% test="cache:reorder" points=2
@@ -288,7 +306,7 @@ cache.append(4, key, value)
 cache.reorder(torch.tensor([1, 0]))
 got = cache.append(4, new[:2], new[:2])
 check.close(got[0], torch.cat([key[[1, 0]], new[:2]], 2), why="fewer rows than before")
-check.equal(cache.length, 5)
+check.equal(cache.length, 5, why="rows change places, the number of tokens does not")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -329,8 +347,10 @@ expected = padding.bool()[:, None, None, :] & (far >= 0) & (far < 3)
 check.equal(mask, expected, why="five tokens after four others, with padding and window=3")
 mask = torch.broadcast_to(decoder_mask(None, torch.ones(1, 1).long(), 6, 4), (1, 1, 1, 7))
 check.equal(mask[0, 0, 0], torch.arange(7) > 2, why="one token, window=4")
-check.raises(ValueError, decoder_mask, padding, torch.ones(3, 5).long(), 3)
-check.raises(TypeError, decoder_mask, padding.float(), torch.ones(3, 5).long(), 4)
+why = "an attention_mask longer than the past and the new tokens"
+check.raises(ValueError, decoder_mask, padding, torch.ones(3, 5).long(), 3, why=why)
+why = "an attention_mask of floating-point numbers"
+check.raises(TypeError, decoder_mask, padding.float(), torch.ones(3, 5).long(), 4, why=why)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -382,9 +402,9 @@ check.raises(ValueError, embed, config, reader.wte, reader.wpe, ids, None, 4)
 ids, places = torch.randint(0, 6, (3, 4)), torch.randint(0, 5, (3, 4))
 x = embed(config, reader.wte, reader.wpe, ids, places)
 check.close(x, torch.stack([ids, places], -1).float(), why="positions of shape [B, T]")
-check.raises(ValueError, embed, config, reader.wte, reader.wpe, torch.tensor([[6]]))
-check.raises(ValueError, embed, config, reader.wte, reader.wpe, ids, places + 5)
-check.raises(ValueError, embed, config, reader.wte, reader.wpe, torch.ones(1, 6).long())
+check.raises(ValueError, embed, config, reader.wte, reader.wpe, torch.tensor([[6]]), why="an id outside the vocabulary")
+check.raises(ValueError, embed, config, reader.wte, reader.wpe, ids, places + 5, why="positions outside their table")
+check.raises(ValueError, embed, config, reader.wte, reader.wpe, torch.ones(1, 6).long(), why="too long a text")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -392,7 +412,7 @@ check.raises(ValueError, embed, config, reader.wte, reader.wpe, torch.ones(1, 6)
 
 # %% test="cache:together" points=3
 reader = check.new(Reader, GPT2Config(vocab_size=20, n_positions=12, n_embd=8, n_head=2))
-check.fill(reader)
+w = check.fill(reader)
 ids = torch.randint(0, 20, (2, 7))
 check.causal(reader, ids)
 whole, cache = reader(ids), check.new(KeyValueCache)
@@ -400,6 +420,9 @@ for begin, end in [(0, 3), (3, 4), (4, 5), (5, 7)]:
     piece = reader(ids[:, begin:end], None, cache)
     check.close(piece, whole[:, begin:end], why=f"tokens {begin} to {end - 1}, the others in the cache")
 ### BEGIN HIDDEN TESTS
+x = (w["wte.weight"][ids] + w["wpe.weight"][:7]).reshape(2, 7, 2, 4).transpose(1, 2)
+expected = torch.nn.functional.scaled_dot_product_attention(x, x, x, is_causal=True).transpose(1, 2).reshape(2, 7, 8)
+check.close(whole, expected, why="a whole text: each token attends to itself and to those before it")
 padding = torch.tensor([[0, 0, 1, 1, 1, 1, 1], [1] * 7])
 whole, cache = reader(ids, padding), check.new(KeyValueCache)
 for end in range(1, 8):
@@ -484,9 +507,10 @@ check.close(gradient[:, :3], expected, why="the mean over the five labels that a
 logits, labels = torch.randn(3, 6, 9) * 3, torch.randint(0, 9, (3, 6))
 labels[0, 2:], labels[2, 1:5] = -100, -100
 picked = logits[:, :5].log_softmax(-1).gather(-1, labels[:, 1:].clamp(min=0)[..., None])[..., 0]
-check.close(next_token_loss(logits, labels), -picked[labels[:, 1:] >= 0].mean())
+expected = -picked[labels[:, 1:] >= 0].mean()
+check.close(next_token_loss(logits, labels), expected, why="the mean over the labels that are asked, of all texts")
 labels[:, 0] = 8
-check.close(next_token_loss(logits, labels), -picked[labels[:, 1:] >= 0].mean(), why="the first label never counts")
+check.close(next_token_loss(logits, labels), expected, why="the first label never counts")
 check.pure(next_token_loss, logits, labels)
 ### END HIDDEN TESTS
 
@@ -501,13 +525,19 @@ config = GPT2Config(vocab_size=20, n_positions=10, n_embd=8, n_head=2, n_layer=2
 model = check.new(GPT2LMHeadModel, config)
 check.shared(model, "transformer.wte.weight", "lm_head.weight")
 check.params(model, 20 * 8 + 10 * 8 + 2 * 872 + 16)
+### BEGIN HIDDEN TESTS
+rows, places, width, layers = [int(torch.randint(low, low + 9, ())) for low in (11, 5, 2, 1)]
+config = GPT2Config(vocab_size=rows, n_positions=places, n_embd=2 * width, n_head=2, n_layer=layers)
+model, twin = check.new(GPT2LMHeadModel, config), check.ours("lecturekit.models.gpt:GPT2LMHeadModel", config)
+check.shared(model, "transformer.wte.weight", "lm_head.weight")
+check.params(model, sum(p.numel() for p in twin.parameters()))
+### END HIDDEN TESTS
 
 # %% test="head:model" points=5
 config = GPT2Config(vocab_size=20, n_positions=10, n_embd=8, n_head=2, n_layer=2, attn_pdrop=0.0)
 model = check.new(GPT2LMHeadModel, config)
-check.fill(model)
+table = check.fill(model)["transformer.wte.weight"]
 ids, real = torch.tensor([[3, 4, 5, 6], [7, 8, 9, 0]]), torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
-table = check.state(model)["lm_head.weight"]
 loss, logits, hidden, attentions = model(ids, real)
 check.shape(logits, 2, 4, 20)
 check.close(logits, model.transformer(ids, real)[0] @ table.T, why="the last hidden state times the head's weight")
@@ -522,8 +552,14 @@ _, _, hidden, attentions = model(ids, real, output_attentions=True, output_hidde
 check.close(hidden, expected[1], why="hidden states, if asked for")
 ### BEGIN HIDDEN TESTS
 check.close(attentions, expected[2], why="weights, if asked for")
-check.close(model(ids, real, logits_to_keep=3)[1], logits[:, 1:])
+check.close(model(ids, real, logits_to_keep=3)[1], logits[:, 1:], why="logits_to_keep=3: the last three positions")
 check.pure(model, ids, real, labels)
+twin = check.ours("lecturekit.models.gpt:GPT2LMHeadModel", config)
+check.fill(twin)
+ids, real = torch.randint(0, 20, (3, 7)), torch.arange(7) < torch.tensor([[7], [5], [2]])
+pieces, weight = ["block", "cache"], torch.randn(3, 7, 20)
+check.whole(model, twin, ids, real, after=pieces, pick=1)
+check.whole(model, twin, ids, after=pieces, pick=1, gradients=True, weight=weight)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -579,6 +615,15 @@ table = {(24, 1024): 354_823_168, (36, 1280): 774_030_080, (48, 1600): 1_557_611
 for layers, width in table:
     config = GPT2Config(n_layer=layers, n_embd=width, n_head=width // 64)
     check.equal(count_parameters(config)["total"], table[layers, width], why=f"{layers} layers of width {width}")
+### BEGIN HIDDEN TESTS
+width, layers, rows, places = [int(torch.randint(low, low + 9, ())) for low in (2, 2, 20, 5)]
+config = GPT2Config(n_layer=layers, n_embd=2 * width, n_head=2, vocab_size=rows, n_positions=places)
+twin = check.ours("lecturekit.models.gpt:GPT2Model", config)
+found, total = count_parameters(config), sum(p.numel() for p in twin.parameters())
+check.equal(found["total"], total, why="as many as lecturekit's own model of that size has")
+block = sum(p.numel() for p in twin.h[0].parameters())
+check.equal([found["block"], found["blocks"]], [block, layers * block], why="one block of it, and all of them")
+### END HIDDEN TESTS
 
 # %% test="count:others" points=2
 small = GPT2Config(vocab_size=10, n_positions=5, n_embd=4, n_layer=3, n_head=2, n_inner=6)
@@ -646,7 +691,8 @@ check.equal(
 )
 ### BEGIN HIDDEN TESTS
 labels = torch.where(torch.rand(9, 11) < 0.4, -100, torch.randint(0, 50, (9, 11)))
-check.equal(label_count(labels), sum(sum(y >= 0 for y in row[1:]) for row in labels.tolist()))
+asked = sum(sum(y >= 0 for y in row[1:]) for row in labels.tolist())
+check.equal(label_count(labels), asked, why="all texts together, without the first labels and without -100")
 check.equal(label_count(labels[:, :1]), 0, why="texts of one token")
 ### END HIDDEN TESTS
 
@@ -662,7 +708,7 @@ log_probs, sizes = -torch.rand(200) * 6, [3, 90, 7, 55, 1, 44]
 losses = [-part.mean().item() for part in log_probs.split(sizes)]
 expected = math.exp(-log_probs.double().mean().item())
 check.close(perplexity(losses, sizes), expected, why="one text of 200 tokens, whatever it is cut into")
-check.raises(ValueError, perplexity, [], [])
+check.raises(ValueError, perplexity, [], [], why="no batch at all, so no label")
 check.pure(perplexity, losses, sizes)
 ### END HIDDEN TESTS
 
@@ -748,9 +794,7 @@ logits = torch.tensor([[0.0, 3, 1], [5, 2, 4], [-3, -2, -1]])
 check.equal(greedy(logits), torch.tensor([1, 0, 2]), why="the most probable token of each text")
 ### BEGIN HIDDEN TESTS
 logits = torch.randn(7, 40)
-check.equal(
-    [logits[i, token].item() for i, token in enumerate(greedy(logits).tolist())], logits.max(-1).values.tolist()
-)
+check.equal(greedy(logits), logits.max(-1).indices, why="seven texts, forty tokens")
 check.shape(greedy(logits), 7)
 check.pure(greedy, logits)
 ### END HIDDEN TESTS
@@ -760,6 +804,8 @@ likely = torch.full((6, 6), -9.0)
 for token, following in [(2, 3), (3, 4), (4, 5), (5, 2)]:
     likely[token, following] = 9.0
 table, start = check.new(Table, likely), torch.tensor([[2, 2], [2, 3], [3, 5]])
+written = extend(check.new(Table, likely), start, greedy, 9, (4,), 0)
+assert not torch.is_tensor(written), "`yield` each column [B] as soon as it is there, no matrix of all at the end"
 columns = list(extend(table, start, greedy, 9, (4,), 0))
 expected = torch.tensor([[3, 4, 0], [4, 0, 0], [2, 3, 4]])
 check.equal(torch.stack(columns, 1), expected, why="4 ends a text and belongs to it; 0 fills up")
@@ -776,7 +822,7 @@ after, text = torch.randn(20, 20), [3]
 for _ in range(12):
     text = [*text, int(after[text[-1]].argmax())]
 written = torch.stack(list(extend(check.new(Table, after), torch.tensor([[3]]), greedy, 12)), 1)
-check.equal(written[0].tolist(), text[1:])
+check.equal(written[0].tolist(), text[1:], why="twelve tokens, each the most probable one after the token before it")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -807,8 +853,9 @@ check.pure(apply_temperature, logits, 2.0)
 ### BEGIN HIDDEN TESTS
 logits, t = torch.randn(5, 30) * 2, 0.3 + torch.rand(()).item()
 powers = logits.softmax(-1) ** (1 / t)
-check.close(apply_temperature(logits, t).softmax(-1), powers / powers.sum(-1, keepdim=True))
-check.raises(ValueError, apply_temperature, logits, -1.0)
+expected = powers / powers.sum(-1, keepdim=True)
+check.close(apply_temperature(logits, t).softmax(-1), expected, why="the powers 1/t of the probabilities")
+check.raises(ValueError, apply_temperature, logits, -1.0, why="a temperature below 0")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -873,7 +920,7 @@ check.close(top_k_filter(logits, 4), logits, why="k = V keeps all")
 check.close(top_k_filter(logits, 99), logits, why="a k beyond the vocabulary keeps all")
 check.raises(ValueError, top_k_filter, logits, 0)
 ### BEGIN HIDDEN TESTS
-check.raises(ValueError, top_k_filter, logits, -3)
+check.raises(ValueError, top_k_filter, logits, -3, why="a k below 1")
 check.close(top_k_filter(logits - 100, 4), logits - 100, why="logits may all be negative")
 ### END HIDDEN TESTS
 
@@ -941,7 +988,8 @@ check.pure(top_p_filter, logits, 0.6)
 ### BEGIN HIDDEN TESTS
 order = torch.randperm(4)
 moved = top_p_filter(logits[:, order], 0.9)
-check.close(moved, torch.where(order < 2, 0.0, torch.where(order == 2, none, 0.0)) + logits[:, order])
+expected = torch.where(order == 2, none, logits[:, order])
+check.close(moved, expected, why="top_p=0.9 in the example above, with its tokens in another order")
 ### END HIDDEN TESTS
 
 # %% test="top-p:smallest" points=4
@@ -972,7 +1020,7 @@ check.raises(ValueError, top_p_filter, torch.zeros(1, 3), 1.5)
 half = top_p_filter(torch.zeros(2, 3000).bfloat16(), 0.25)
 check.dtype(half, torch.bfloat16)
 assert abs(int((half[1] > -math.inf).sum()) - 750) < 2, "of 3000 equal tokens, 750 reach a quarter, in bfloat16 too"
-check.raises(ValueError, top_p_filter, torch.zeros(1, 3), -0.5)
+check.raises(ValueError, top_p_filter, torch.zeros(1, 3), -0.5, why="a top_p below 0")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1043,7 +1091,7 @@ after = torch.tensor([[-1.0, -5.0, -3.5], [-0.5, -2.25, -9.0], [-4.0, -1.0, -2.0
 best, beams, tokens = beam_candidates(scores, after, 3)
 check.close(best, torch.tensor([[-2.0, -2.5, -4.25], [-1.0, -2.0, -4.0]]), why="two texts of two beams each")
 check.equal(beams, torch.tensor([[0, 1, 1], [0, 0, 0]]), why="beams are counted within each text")
-check.equal(tokens, torch.tensor([[0, 0, 1], [1, 2, 0]]))
+check.equal(tokens, torch.tensor([[0, 0, 1], [1, 2, 0]]), why="the tokens that they go on with")
 check.equal(list(beam_candidates(scores, after, 99)[1].shape), [2, 6], why="no more than there are: 2 beams, 3 tokens")
 ### BEGIN HIDDEN TESTS
 scores, after = -torch.rand(3, 4) * 3, torch.randn(12, 9).log_softmax(-1)
@@ -1051,10 +1099,9 @@ best, beams, tokens = beam_candidates(scores, after, 7)
 for text in range(3):
     sums = [(float(scores[text, k] + after[4 * text + k, v]), k, v) for k in range(4) for v in range(9)]
     expected = sorted(sums, reverse=True)[:7]
-    check.close(best[text].tolist(), [total for total, _, _ in expected])
-    check.equal(
-        [beams[text].tolist(), tokens[text].tolist()], [[k for _, k, _ in expected], [v for _, _, v in expected]]
-    )
+    check.close(best[text].tolist(), [total for total, _, _ in expected], why="the best sums of a text, best first")
+    places = [[k for _, k, _ in expected], [v for _, _, v in expected]]
+    check.equal([beams[text].tolist(), tokens[text].tolist()], places, why="the beams and the tokens of the best sums")
 check.pure(beam_candidates, scores, after, 7)
 ### END HIDDEN TESTS
 
@@ -1089,19 +1136,29 @@ likely[2] = torch.tensor([0.4, 0.0, 0.2, 0.3, 0.1])
 likely[3, [0, 4]] = torch.tensor([0.1, 0.9])
 likely[4, [0, 2, 3]] = torch.tensor([0.5, 0.3, 0.2])
 (found,) = beam_search(check.new(Table, likely.log()), torch.tensor([[1]]), 6, 2, (0,), 0.0)
-check.equal([new.tolist() for _, new in found], [[2, 0], [3, 4, 0]], why="length_penalty=0: the shorter one is first")
+texts = [torch.tensor([2, 0]), torch.tensor([3, 4, 0])]
+check.equal([new for _, new in found], texts, why="length_penalty=0: the shorter one is first")
 check.close([score for score, _ in found], [math.log(0.2), math.log(0.18)], why="their sums")
 (found,) = beam_search(check.new(Table, likely.log()), torch.tensor([[1]]), 3, 2, (0,), 1.0)
-check.equal(found[0][1].tolist(), [3, 4, 0], why="length_penalty=1: the longer one")
+check.equal(found[0][1], torch.tensor([3, 4, 0]), why="length_penalty=1: the longer one")
 check.close(found[0][0], math.log(0.18) / 3, why="the sum, divided by the number of new tokens")
 (found,) = beam_search(check.new(Table, likely.log()), torch.tensor([[2, 3, 1]]), 3, 2, (0,), 2.0)
 check.close(found[0][0], math.log(0.18) / 9, why="length_penalty=2: by 3²; the prompt does not count")
+### BEGIN HIDDEN TESTS
+after, penalty = torch.randn(5, 5).log_softmax(-1), 0.3 + 2 * torch.rand(()).item()
+(found,) = beam_search(check.new(Table, after), torch.tensor([[4, 3]]), 2, 99, (0,), penalty, "never")
+paths = [[0], *([a, b] for a in range(1, 5) for b in range(5))]
+sums = [sum(float(after[i, j]) for i, j in zip([3, *path], path, strict=False)) for path in paths]
+expected = sorted((total / len(path) ** penalty for total, path in zip(sums, paths, strict=True)), reverse=True)
+check.close([score for score, _ in found], expected, why="another table, prompt and penalty, and beams enough")
+### END HIDDEN TESTS
 
 # %% test="beam:search" points=3
 after, ends = torch.randn(6, 6).log_softmax(-1), torch.tensor([[2], [3]])
 table = check.new(Table, after)
 found = beam_search(table, torch.tensor([[4, 2], [5, 3]]), 3, 400, (0,), 1.0, "never")
 check.equal(table.sound, True, why="rows say from which row each text went on")
+check.dtype(found[0][0][1], torch.int64)
 for text in range(2):
     for score, new in found[text][:5]:
         path = [2 + text, *new.tolist()]
@@ -1116,12 +1173,12 @@ for text in range(2):
     sums = [sum(float(after[i, j]) for i, j in zip([2 + text, *path], path, strict=False)) for path in paths]
     best = sorted(((total / len(path), path) for total, path in zip(sums, paths, strict=True)), reverse=True)
     check.close([score for score, _ in found[text]], [score for score, _ in best], why="all texts, with beams enough")
-    check.equal(found[text][0][1].tolist(), best[0][1])
+    check.equal(found[text][0][1], torch.tensor(best[0][1]), why="the best text")
 narrow = beam_search(check.new(Table, after), torch.tensor([[4, 2], [5, 3]]), 8, 1)
 chain = [2]
 for _ in range(8):
     chain = [*chain, int(after[chain[-1]].argmax())]
-check.equal(narrow[0][0][1].tolist(), chain[1:], why="one beam is greedy where nothing ends")
+check.equal(narrow[0][0][1], torch.tensor(chain[1:]), why="one beam is greedy where nothing ends")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1192,9 +1249,9 @@ class Adder(nn.Module):
         super().__init__()
         self.table = table
 
-    def forward(self, ids: Tensor, *args: object, **more: object) -> GPTHeadOutput:
-        """ids [B, T] -> GPTHeadOutput with logits [B, T, V]."""
-        return GPTHeadOutput(None, self.table[ids.cumsum(dim=1) % len(self.table)])
+    def forward(self, input_ids: Tensor, *args: object, **more: object) -> GPTHeadOutput:
+        """input_ids [B, T] -> GPTHeadOutput with logits [B, T, V]."""
+        return GPTHeadOutput(None, self.table[input_ids.cumsum(dim=1) % len(self.table)])
 
 
 class Learner(GPT2LMHeadModel):
@@ -1226,8 +1283,8 @@ expected = []
 for option in options:
     costs = [table[sum(prompt + option[:i]) % 40].log_softmax(-1)[option[i]].item() for i in range(len(option))]
     expected = [*expected, sum(costs) / len(costs)]
-check.close(option_scores(model, prompt, options), torch.tensor(expected))
-check.raises(ValueError, option_scores, model, [2], [])
+check.close(option_scores(model, prompt, options), torch.tensor(expected), why="four options, per token")
+check.raises(ValueError, option_scores, model, [2], [], why="no options")
 check.pure(option_scores, model, prompt, options)
 ### END HIDDEN TESTS
 
@@ -1261,7 +1318,7 @@ for begin, end in [(0, 3), (3, 4), (4, 6)]:
     piece = model(few[:, begin:end], past_key_values=cache)[1]
     check.close(piece, whole[:, begin:end], why="with a cache, piece by piece, the logits are the same")
 gradients = check.grads(model, few, weight=torch.randn(4, 6, 50), pick=1)
-silent = [name for name in gradients if not torch.is_tensor(gradients[name])]
+silent = [name for name in gradients if not torch.is_tensor(gradients[name]) or not gradients[name].any()]
 check.equal(silent, [], why="a gradient reaches every parameter")
 answers = torch.arange(6) % 2 > 0
 batches = [(batch, torch.where(answers, batch, -100)) for batch in texts[:8000].split(32)]

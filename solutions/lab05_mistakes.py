@@ -233,7 +233,7 @@ class KeyValueCache:
 
     @property
     def length(self):
-        return max((key.shape[2] for key, _ in self.pairs.values()), default=0)
+        return min((key.shape[2] for key, _ in self.pairs.values()), default=0)
 
     def append(self, layer, key, value):
         past = [self.pairs[layer]] if layer in self.pairs else []
@@ -790,6 +790,15 @@ def apply_temperature(logits, temperature):
             "any-temperature": Mistake(
                 "you take any temperature. What does the docstring want for 0 and below?",
                 (("    if not temperature > 0:\n", "    if temperature is None:\n"),),
+            ),
+            "matrix-at-the-end": Mistake(
+                "your extend returns one matrix when all is written. It is a generator: it hands out each column of "
+                "new tokens as soon as it is there.",
+                (
+                    ("    ids = input_ids\n", "    ids, columns = input_ids, []\n"),
+                    ("        yield token\n", "        columns.append(token)\n"),
+                    ("                return", "                break\n    return torch.stack(columns, dim=1)"),
+                ),
             ),
             "goes-on-after-the-end": Mistake(
                 "a text that has ended goes on while the others are written. From its end on it is filled up.",

@@ -110,7 +110,7 @@ norm, twin = check.new(T5LayerNorm, 6, eps=0.1), torch.nn.RMSNorm(6, eps=0.1)
 check.fill(norm)
 check.fill(twin)
 x, direction = torch.randn(3, 4, 6) * 2 + 1, torch.randn(3, 4, 6)
-check.close(norm(x), twin(x), tol=1e-5)
+check.close(norm(x), twin(x), tol=1e-5, why="PyTorch's own norm of this kind, with the same weight")
 got = check.grads(norm, x, weight=direction)
 check.close(got, check.grads(twin, x, weight=direction), why="the gradients of the weight and of x (input0)")
 check.pure(norm, x)
@@ -123,6 +123,12 @@ norm = check.new(T5LayerNorm, 2).half()
 check.dtype(norm(large.half()), torch.float16)
 check.close(norm(large.half()), by_hand.half(), tol=2e-3, why="300² is beyond float16, the result is not")
 check.dtype(check.new(T5LayerNorm, 2)(small.bfloat16()), torch.float32)
+### BEGIN HIDDEN TESTS
+large = (torch.randn(5, 6) + 3) * 200
+by_hand = large.half().float() / large.half().float().square().mean(-1, keepdim=True).sqrt()
+half = check.new(T5LayerNorm, 6).half()
+check.close(half(large.half()).float(), by_hand, tol=4e-3, why="other tokens in float16")
+### END HIDDEN TESTS
 
 # %% [markdown]
 # **To look at:** `show_norm()` in a cell of your own. Where do tokens of two numbers end up? Why would the norm of
@@ -177,36 +183,50 @@ def show_norm(count: int = 60) -> None:
 # %% test="buckets:decoder" points=5
 relative = torch.tensor([[-9, -6, -5, -2, -1, 0], [1, 2, 5, 6, 9, 90]])
 buckets = relative_position_bucket(relative, False, 8, 16)
-check.equal(buckets[0], torch.tensor([6, 5, 4, 2, 1, 0]), why="the decoder's row of the table")
-check.equal(buckets[1], torch.zeros(6).long(), why="a key after its query counts as distance 0")
-check.equal(relative_position_bucket(torch.tensor([-16, -17, -1000]), False, 8, 16), torch.tensor([7, 7, 7]))
-check.equal(relative_position_bucket(-torch.arange(16), False), torch.arange(16), why="T5's own: 32 buckets, up to 128")
+check.shape(buckets, 2, 6)
+check.equal(buckets.is_floating_point(), False, why="is their dtype a floating-point one? Buckets are integers")
+check.close(buckets[0], torch.tensor([6, 5, 4, 2, 1, 0]), why="the decoder's row of the table")
+check.close(buckets[1], torch.zeros(6), why="a key after its query counts as distance 0")
+last = relative_position_bucket(torch.tensor([-16, -17, -1000]), False, 8, 16)
+check.close(last, torch.tensor([7, 7, 7]), why="distances of 16 and more are in the last bucket")
+check.close(relative_position_bucket(-torch.arange(16), False), torch.arange(16), why="T5's own: 32 buckets, up to 128")
 ### BEGIN HIDDEN TESTS
 starts = torch.tensor([19, 21, 24, 27, 31, 35, 40, 46, 52, 59, 67, 77, 87, 99, 113])  # 16 * 8 ** (i / 16), rounded up
 far = torch.randint(17, 400, (40, 5))
-check.equal(relative_position_bucket(-far, bidirectional=False), 16 + (far[..., None] >= starts).sum(-1))
-check.equal(relative_position_bucket(far, bidirectional=False), torch.zeros(40, 5).long())
+expected = 16 + (far[..., None] >= starts).sum(-1)
+check.close(relative_position_bucket(-far, bidirectional=False), expected, why="far keys before the query, one way")
+got = relative_position_bucket(far, bidirectional=False)
+check.close(got, torch.zeros(40, 5), why="keys after the query, one way")
 check.pure(relative_position_bucket, -far, False)
 ### END HIDDEN TESTS
 
 # %% test="buckets:encoder" points=5
 relative = torch.tensor([-9, -6, -5, -2, -1, 0, 1, 2, 5, 6, 9])
 by_hand = torch.tensor([3, 3, 2, 2, 1, 0, 5, 6, 6, 7, 7])
-check.equal(relative_position_bucket(relative, True, 8, 16), by_hand, why="the encoder's row of the table")
+check.close(relative_position_bucket(relative, True, 8, 16), by_hand, why="the encoder's row of the table")
 both = torch.tensor([-1000, -8, -7, -1, 0, 1, 7, 8, 1000])
 expected = torch.tensor([15, 8, 7, 1, 0, 17, 23, 24, 31])
-check.equal(relative_position_bucket(both), expected, why="T5's own: 16 buckets before the query, 16 after it")
+check.close(relative_position_bucket(both), expected, why="T5's own: 16 buckets before the query, 16 after it")
 ### BEGIN HIDDEN TESTS
 near = torch.randint(-7, 8, (6, 7))
-check.equal(relative_position_bucket(near), torch.where(near > 0, 16 + near, -near))
-check.equal(relative_position_bucket(torch.tensor([[-3, 3], [-4, 6]]), True, 8, 6), torch.tensor([[2, 6], [3, 7]]))
+expected = torch.where(near > 0, 16 + near, -near)
+check.close(relative_position_bucket(near), expected, why="a bucket for each near distance, both ways")
+got = relative_position_bucket(torch.tensor([[-3, 3], [-4, 6]]), True, 8, 6)
+check.close(got, torch.tensor([[2, 6], [3, 7]]), why="8 buckets, max_distance 6")
 ### END HIDDEN TESTS
 
 # %% test="buckets:far" points=4
 starts = torch.tensor([12, 17, 23, 33, 46, 65, 91])  # where T5's encoder begins buckets 9 ... 15
 far = torch.tensor([9, 11, 12, 15, 17, 22, 23, 31, 33, 45, 46, 63, 65, 90, 91, 127, 128, 129, 5000])
-check.equal(relative_position_bucket(-far), 8 + (far[:, None] >= starts).sum(-1), why="bucket 9 begins at 12 ...")
-check.equal(relative_position_bucket(far), 24 + (far[:, None] >= starts).sum(-1), why="the same, after the query")
+check.close(relative_position_bucket(-far), 8 + (far[:, None] >= starts).sum(-1), why="bucket 9 begins at 12 ...")
+check.close(relative_position_bucket(far), 24 + (far[:, None] >= starts).sum(-1), why="the same, after the query")
+### BEGIN HIDDEN TESTS
+far = torch.randint(9, 300, (8, 9))
+far = torch.where((far == 16) | (far == 32) | (far == 64), far + 1, far)  # where the logarithm comes out whole
+expected = 8 + (far[..., None] >= starts).sum(-1)
+check.close(relative_position_bucket(-far), expected, why="other distances before the query")
+check.close(relative_position_bucket(far), 16 + expected, why="other distances after the query")
+### END HIDDEN TESTS
 
 # %% [markdown]
 # **To look at:** `show_buckets()`. At which distance does T5 stop telling near from far, and what does that say about
@@ -263,8 +283,8 @@ bias, fused = torch.randn(1, 3, 5, 6), torch.nn.functional.scaled_dot_product_at
 context, weights = biased_attention(query, key, value, bias)
 check.shape(weights, 2, 3, 5, 6)
 check.close(weights.sum(-1), torch.ones(2, 3, 5), why="each row of weights sums to one")
-check.close(context, fused(query, key, value, bias, scale=1.0))
-check.close(biased_attention(query, key, value)[0], fused(query, key, value, scale=1.0))
+check.close(context, fused(query, key, value, bias, scale=1.0), why="PyTorch's own attention with scale=1")
+check.close(biased_attention(query, key, value)[0], fused(query, key, value, scale=1.0), why="without a bias")
 ### END HIDDEN TESTS
 
 # %% test="attention:mask" points=4
@@ -284,9 +304,9 @@ context, weights = biased_attention(query, key, value, bias, mask)
 check.close(weights.sum(-1), torch.ones(2, 2, 5), why="each row of weights sums to one, under a mask too")
 added = torch.where(mask, bias, torch.tensor(-torch.inf))
 expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, added, scale=1.0)
-check.close(context, expected)
-check.raises(TypeError, biased_attention, query, key, value, mask)
-check.raises(ValueError, biased_attention, query, key[..., :3], value)
+check.close(context, expected, why="PyTorch's own attention, with scale=1 and a bias of -inf where the mask is False")
+check.raises(TypeError, biased_attention, query, key, value, mask, why="a boolean mask in the place of the bias")
+check.raises(ValueError, biased_attention, query, key[..., :3], value, why="keys that are narrower than queries")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -369,8 +389,13 @@ check.close(got.sum(0), torch.full((2,), 16.0), why="a gradient reaches the tabl
 table, length = torch.randn(32, 3), 7
 relative = torch.arange(7) - torch.arange(7)[:, None]
 expected = table[relative_position_bucket(relative, True)].permute(2, 0, 1)
-check.close(relative_bias(table, 7, 7, True)[0], expected)
+check.close(relative_bias(table, 7, 7, True)[0], expected, why="seven tokens, three heads, both ways")
 check.close(relative_bias(table, 1, 7, True)[0], expected[:, 6:], why="one query, behind six others")
+twin = "lecturekit.models.t5:relative_bias"
+check.whole(relative_bias, twin, table, 15, 15, True, after=["buckets"])
+check.whole(relative_bias, twin, table, 4, 15, False, after=["buckets"])
+direction = torch.randn(1, 3, 4, 15)
+check.whole(relative_bias, twin, table, 4, 15, False, after=["buckets"], gradients=True, weight=direction)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -451,11 +476,18 @@ query, key = (part(x).reshape(2, 5, 2, 3).transpose(1, 2) for part in [attention
 context, weights = biased_attention(query, key, attention.v(x).reshape(2, 5, 2, 3).transpose(1, 2), bias, mask)
 got = attention(x, bias, mask, need_weights=True)
 check.close(got[1], weights, why="without a memory, keys come from x")
-check.close(got[0], attention.o(context.transpose(1, 2).reshape(2, 5, 6)))
+expected = attention.o(context.transpose(1, 2).reshape(2, 5, 6))
+check.close(got[0], expected, why="your own pieces, one after the other, without a memory")
 gradients = check.grads(attention, x, bias, mask, weight=torch.randn(2, 5, 8), pick=0)
-reached = [torch.is_tensor(gradients[name]) for name in ["q.weight", "k.weight", "v.weight", "o.weight", "input0"]]
-check.equal(reached, [True] * 5, why="a gradient reaches every projection and x (input0)")
+names = ["q.weight", "k.weight", "v.weight", "o.weight", "input0"]
+silent = [name for name in names if not torch.is_tensor(gradients[name]) or not gradients[name].any()]
+check.equal(silent, [], why="a gradient reaches every projection and x (input0)")
 check.pure(attention, x, bias, mask)
+twin, direction = check.ours("lecturekit.models.t5:T5Attention", config), torch.randn(2, 5, 8)
+check.fill(twin)
+check.whole(attention, twin, x, bias, mask, after=["attention"], pick=0)
+check.whole(attention, twin, x, None, None, memory, after=["attention"], pick=0)
+check.whole(attention, twin, x, None, None, memory, after=["attention"], pick=0, gradients=True, weight=direction)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -483,9 +515,20 @@ got = layer(x, memory)
 check.close(got[0], x + attended, why="without a mask")
 check.equal(got[1], None, why="nobody asked for weights")
 gradients = check.grads(layer, x, memory, weight=torch.randn(2, 3, 8), pick=0)
-reached = [torch.is_tensor(gradients[name]) for name in ["input0", "input1", "EncDecAttention.q.weight"]]
-check.equal(reached, [True] * 3, why="a gradient reaches x (input0), the memory (input1) and the attention")
+names = ["input0", "input1", "EncDecAttention.q.weight"]
+silent = [name for name in names if not torch.is_tensor(gradients[name]) or not gradients[name].any()]
+check.equal(silent, [], why="a gradient reaches x (input0), the memory (input1) and the attention")
 check.pure(layer, x, memory)
+# one head and one token: whatever is asked, attention says memory @ width.T, and here the memory is x, normed
+config, width = T5Config(vocab_size=20, d_model=8, d_kv=8, d_ff=16, num_layers=2, num_heads=1), torch.randn(8, 8)
+same = {f"EncDecAttention.{name}.weight": width for name in ["q", "k", "v"]}
+same = {**same, "EncDecAttention.o.weight": torch.eye(8), "layer_norm.weight": torch.ones(8)}
+layer, twin = check.new(T5LayerCrossAttention, config), check.ours("lecturekit.models.t5:T5LayerCrossAttention", config)
+check.fill(layer, same)
+check.fill(twin, same)
+x = torch.randn(6, 1, 8)
+memory = torch.nn.functional.rms_norm(x, (8,), eps=1e-6)
+check.whole(layer, twin, x, memory, after=["norm"], pick=0, why="one token asks one token, with a single head")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -564,7 +607,11 @@ def new_stack_for_tests(config: T5Config, is_decoder: bool = False) -> T5Stack:
     """The same, with other numbers for a bias, so that the test does not hang on exercise 4."""
     stack = new_stack(config, is_decoder)
     places = torch.arange(config.num_heads * 100).reshape(1, config.num_heads, 10, 10).sin() * 3
-    stack.block[0].layer[0].SelfAttention.compute_bias = lambda queries, keys: places[..., keys - queries : keys, :keys]
+
+    def compute_bias(query_length: int, key_length: int) -> Tensor:
+        return places[..., key_length - query_length : key_length, :key_length]
+
+    stack.block[0].layer[0].SelfAttention.compute_bias = compute_bias
     return stack
 
 
@@ -597,9 +644,11 @@ check.equal(mask[0, 0], expected, why="two tokens after three others: rows 4 and
 ### BEGIN HIDDEN TESTS
 padding = (torch.rand(3, 6) > 0.3).long()
 expected = padding.bool()[:, None, None, :] & (torch.arange(6) <= torch.arange(6)[:, None])
-check.equal(torch.broadcast_to(decoder.self_mask(padding, 3, 2, 4), (3, 1, 2, 6)), expected[:, :, 4:])
-check.equal(torch.broadcast_to(decoder.self_mask(padding, 3, 1, 5), (3, 1, 1, 6)), expected[:, :, 5:])
-check.raises(ValueError, encoder.self_mask, padding, 3, 4)
+got = torch.broadcast_to(decoder.self_mask(padding, 3, 2, 4), (3, 1, 2, 6))
+check.equal(got, expected[:, :, 4:], why="two tokens after four others, with padding")
+got = torch.broadcast_to(decoder.self_mask(padding, 3, 1, 5), (3, 1, 1, 6))
+check.equal(got, expected[:, :, 5:], why="one token after five others, with padding")
+check.raises(ValueError, encoder.self_mask, padding, 3, 4, why="an attention_mask that is longer than the text")
 ### END HIDDEN TESTS
 
 # %% test="stack:bias" points=4
@@ -639,6 +688,15 @@ output = encoder(ids, output_hidden_states=True)
 check.close(output[0], encoder.final_layer_norm(x), why="without padding")
 check.equal([len(output[1]), output[2]], [3, None], why="three hidden states, and no weights")
 check.pure(encoder, ids)
+pieces, memory = ["norm", "buckets", "attention", "bias", "cross-attention"], torch.randn(2, 6, 8)
+encoder, decoder = check.new(new_stack, config), check.new(new_stack, config, True)
+twins = [check.ours("lecturekit.models.t5:T5Stack", config, torch.nn.Embedding(20, 8), 2, side > 0) for side in (0, 1)]
+for model in (encoder, decoder, *twins):
+    check.fill(model)
+check.whole(encoder, twins[0], ids, after=pieces, pick=0)
+check.whole(decoder, twins[1], ids, None, memory, after=pieces, pick=0)
+weight = torch.randn(2, 5, 8)
+check.whole(encoder, twins[0], ids, after=pieces, pick=0, gradients=True, weight=weight)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -685,6 +743,8 @@ def show_layers(length: int = 16, seed: int = 1) -> None:
 # %% solution="lecturekit.objectives:noise_counts" hide="body"
 
 # %% test="spans:counts" points=3
+check.dtype(noise_counts(100)[0], int)
+check.dtype(noise_counts(100)[1], int)
 check.equal(noise_counts(100), (15, 5), why="15 % of 100, in spans of three")
 check.equal(noise_counts(512), (77, 26), why="T5's own length: 76.8 and 25.7, rounded")
 check.equal(noise_counts(35), (5, 2), why="5.25 and 1.67, rounded")
@@ -693,10 +753,11 @@ check.equal(noise_counts(4, 0.9), (3, 1), why="not all tokens, and a token befor
 check.equal(noise_counts(16, 0.5, 2.0), (8, 4), why="half of 16, in spans of two")
 ### BEGIN HIDDEN TESTS
 check.equal(noise_counts(10, 0.8, 1.0), (8, 2), why="no more spans than tokens that stand between them")
-check.equal([noise_counts(n) for n in (20, 40, 60, 1000)], [(3, 1), (6, 2), (9, 3), (150, 50)])
-check.raises(ValueError, noise_counts, 1)
-check.raises(ValueError, noise_counts, 10, 1.5)
-check.raises(ValueError, noise_counts, 10, 0.5, 0.5)
+counts = [noise_counts(n) for n in (20, 40, 60, 1000)]
+check.equal(counts, [(3, 1), (6, 2), (9, 3), (150, 50)], why="other lengths, T5's own rate and spans")
+check.raises(ValueError, noise_counts, 1, why="a single token")
+check.raises(ValueError, noise_counts, 10, 1.5, why="a rate above 1")
+check.raises(ValueError, noise_counts, 10, 0.5, 0.5, why="a mean_span below 1")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -729,7 +790,6 @@ check.equal([bool(noise[0]), bool(noise[-1])], [False, True], why="the first tok
 check.equal((span_noise(10_000, seeded(1)) ^ noise).any().item(), False, why="the same seed, the same spans")
 check.equal((span_noise(10_000, seeded(2)) ^ noise).any().item(), True, why="another seed, other spans")
 ### BEGIN HIDDEN TESTS
-check.equal(noise_counts(8, 0.5, 2.0), (4, 2))
 generator = seeded(3)
 masks = [tuple(span_noise(8, generator, 0.5, 2.0).tolist()) for draw in range(900)]
 counts = [masks.count(mask) for mask in sorted(set(masks))]
@@ -758,7 +818,7 @@ check.equal(inputs, torch.tensor([11, 99, 14, 15, 16, 98]), why="one sentinel in
 check.equal(targets, torch.tensor([99, 12, 13, 98, 17, 18, 19, 97]), why="sentinel, tokens ..., a last sentinel")
 inputs, targets = hide_spans(ids, ~noise, 50)
 check.equal(inputs, torch.tensor([50, 12, 13, 49, 17, 18, 19]), why="a span may stand at the very beginning")
-check.equal(targets, torch.tensor([50, 11, 49, 14, 15, 16, 48]))
+check.equal(targets, torch.tensor([50, 11, 49, 14, 15, 16, 48]), why="the target of a text that begins with a span")
 check.pure(hide_spans, ids, noise, 99)
 ### BEGIN HIDDEN TESTS
 ids, noise = torch.randint(0, 900, (300,)), torch.rand(300) < 0.4
@@ -773,9 +833,10 @@ first = [int(i) for i in starts.nonzero()]
 after = [int((~noise[:i]).sum()) + n for n, i in enumerate(first)]
 check.equal(inputs[after], 1100 - torch.arange(spans), why="each sentinel stands where its span stood")
 check.equal(hide_spans(ids[:3], torch.zeros(3).bool(), 1000)[1], torch.tensor([1000]), why="nothing hidden")
-check.raises(ValueError, hide_spans, ids, noise[1:], 1100)
-check.raises(TypeError, hide_spans, ids, noise.long(), 1100)
-check.raises(ValueError, hide_spans, torch.tensor([5, 6, 7]), torch.tensor([False, True, False]), 7)
+check.raises(ValueError, hide_spans, ids, noise[1:], 1100, why="noise that is shorter than the text")
+check.raises(TypeError, hide_spans, ids, noise.long(), 1100, why="noise that is not boolean")
+one = torch.tensor([False, True, False])
+check.raises(ValueError, hide_spans, torch.tensor([5, 6, 7]), one, 7, why="a sentinel that is also a token of the text")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -832,14 +893,15 @@ def show_noise(rows: int = 30, length: int = 80) -> None:
 # %% test="tasks:input" points=2
 said = glue_input("mnli", premise="It rains.", hypothesis="It is dry.")
 check.equal(said, "mnli hypothesis: It is dry. premise: It rains.", why="the order is the task's, not the caller's")
-check.equal(glue_input("sst2", sentence="Скучно!"), "sst2 sentence: Скучно!")
+check.equal(glue_input("sst2", sentence="Скучно!"), "sst2 sentence: Скучно!", why="a task of one field")
 check.raises(ValueError, glue_input, "cola", sentence1="One.")
 ### BEGIN HIDDEN TESTS
-check.equal(glue_input("stsb", sentence2="b", sentence1="a"), "stsb sentence1: a sentence2: b")
-check.equal(glue_input("cola", sentence=""), "cola sentence: ")
-check.raises(ValueError, glue_input, "stsb", sentence1="One.")
-check.raises(ValueError, glue_input, "stsb", sentence1="One.", sentence2="Two.", sentence="Three.")
-check.raises(ValueError, glue_input, "squad", question="Who?")
+check.equal(glue_input("stsb", sentence2="b", sentence1="a"), "stsb sentence1: a sentence2: b", why="the task's order")
+check.equal(glue_input("cola", sentence=""), "cola sentence: ", why="an empty text")
+check.raises(ValueError, glue_input, "stsb", sentence1="One.", why="a field too few")
+why = "a field too many"
+check.raises(ValueError, glue_input, "stsb", sentence1="One.", sentence2="Two.", sentence="Three.", why=why)
+check.raises(ValueError, glue_input, "squad", question="Who?", why="a task that is not one of GLUE_FIELDS")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -851,16 +913,17 @@ check.raises(ValueError, glue_input, "squad", question="Who?")
 
 # %% test="tasks:scores" points=3
 scores = [1, 2.57, 3.75, 4.87, 4.95, 5.0]
-check.equal([similarity_words(score) for score in scores], ["1.0", "2.6", "3.8", "4.8", "5.0", "5.0"])
+rounded = ["1.0", "2.6", "3.8", "4.8", "5.0", "5.0"]
+check.equal([similarity_words(score) for score in scores], rounded, why="1, 2.57, 3.75, 4.87, 4.95 and 5.0 in words")
 words = sorted({similarity_words(1 + i / 100) for i in range(401) if i % 20 != 10})
 check.equal(len(words), 21, why="how many different words there are from 1 to 5")
 check.equal(similarity_words(0.04), "0.0", why="scores below 1 are written alike")
 check.raises(ValueError, similarity_words, 5.3)
 ### BEGIN HIDDEN TESTS
-check.equal(words, [f"{i / 5:.1f}" for i in range(5, 26)])
+check.equal(words, [f"{i / 5:.1f}" for i in range(5, 26)], why="all words from 1 to 5")
 shifts = (torch.rand(60) * 0.18 - 0.09).tolist()
-check.equal([similarity_words(3.4 + shift) for shift in shifts], ["3.4"] * 60)
-check.raises(ValueError, similarity_words, -0.2)
+check.equal([similarity_words(3.4 + shift) for shift in shifts], ["3.4"] * 60, why="scores from 3.31 to 3.49")
+check.raises(ValueError, similarity_words, -0.2, why="a score below 0")
 ### END HIDDEN TESTS
 
 # %% given="lecturekit.objectives:glue_target"
@@ -872,19 +935,23 @@ check.raises(ValueError, similarity_words, -0.2)
 # %% solution="lecturekit.objectives:read_glue_target" hide="body"
 
 # %% test="tasks:answers" points=3
-check.equal(read_glue_target("sst2", "positive"), 1)
+check.equal(read_glue_target("sst2", "positive"), 1, why="a word that stands for a label")
 check.equal(read_glue_target("mnli", " entailment\n"), 0, why="white space around the answer does not count")
 check.equal(read_glue_target("sst2", "hamburger"), None, why="a word that is no label")
 check.equal(read_glue_target("cola", "positive"), None, why="a word of another task")
-check.close(read_glue_target("stsb", "3.8"), 3.8)
-check.equal(read_glue_target("stsb", "very much"), None)
+check.close(read_glue_target("stsb", "3.8"), 3.8, why="a score as a number")
+check.equal(read_glue_target("stsb", "very much"), None, why="no number at all")
 check.equal(read_glue_target("stsb", "7.2"), None, why="no score from 0 to 5")
 ### BEGIN HIDDEN TESTS
-check.equal([read_glue_target("mnli", glue_target("mnli", label)) for label in range(3)], [0, 1, 2])
-check.close([read_glue_target("stsb", f"{i / 5:.1f}") for i in range(26)], [i / 5 for i in range(26)])
-check.equal([read_glue_target("stsb", answer) for answer in ["", "nan", "-1.0", "3.8 or so"]], [None] * 4)
-check.equal([read_glue_target("cola", answer) for answer in ["accept", "", "not acceptable"]], [None] * 3)
-check.raises(ValueError, read_glue_target, "squad", "Pushkin")
+answers = [read_glue_target("mnli", glue_target("mnli", label)) for label in range(3)]
+check.equal(answers, [0, 1, 2], why="the words of mnli's three labels")
+answers = [read_glue_target("stsb", f"{i / 5:.1f}") for i in range(26)]
+check.close(answers, [i / 5 for i in range(26)], why="all words for scores from 0 to 5")
+answers = [read_glue_target("stsb", answer) for answer in ["", "nan", "-1.0", "3.8 or so"]]
+check.equal(answers, [None] * 4, why="no text, no number, none from 0 to 5, and a number with words behind it")
+answers = [read_glue_target("cola", answer) for answer in ["accept", "", "not acceptable"]]
+check.equal(answers, [None] * 3, why="parts of a label's word, and more than it")
+check.raises(ValueError, read_glue_target, "squad", "Pushkin", why="a task that is not one of GLUE_FIELDS")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -954,16 +1021,18 @@ check.close(cache.append(7, value[:, :, :2], key[:, :, :2])[0], value[:, :, :2],
 got = cache.append(0, key[:, :, 2:3], value[:, :, 2:3])
 check.close(got[0], key[:, :, :3], why="keys: the past, then the new token")
 check.close(got[1], value[:, :, :3], why="values likewise")
+got = cache.append(7, value[:, :, 2:3], key[:, :, 2:3])
+check.close(got[0], value[:, :, :3], why="the other layer goes on with its own")
 check.equal(cache.length, 3, why="what has been read")
 ### BEGIN HIDDEN TESTS
 check.close(cache.append(0, key[:, :, 3:], value[:, :, 3:]), (key, value), why="a longer piece")
-check.close(cache.append(7, value[:, :, 2:], key[:, :, 2:]), (value, key), why="the other layer")
-check.equal(cache.length, 5)
+check.close(cache.append(7, value[:, :, 3:], key[:, :, 3:]), (value, key), why="the other layer")
+check.equal(cache.length, 5, why="five tokens have been read")
 check.equal(check.new(KeyValueCache).length, 0, why="another cache is empty")
 fresh = check.new(KeyValueCache)
 check.pure(fresh.append, 0, key, value)
 gradient = check.grads(fresh.append, 0, key, value, pick=0)["input1"]
-check.equal(torch.is_tensor(gradient), True, why="a gradient reaches the new keys")
+check.close(gradient, torch.ones(2, 3, 5, 4), why="a gradient reaches the new keys")
 ### END HIDDEN TESTS
 
 # %% test="caches:once" points=3
@@ -977,9 +1046,9 @@ check.close(cache.once(1, other), (value, key), why="each layer has its own")
 check.equal(cache.length, 0, why="the memory does not count as text that was written")
 ### BEGIN HIDDEN TESTS
 check.close(cache.append(0, value[:, :, :1], key[:, :, :1]), (value[:, :, :1], key[:, :, :1]), why="apart from `once`")
-check.close(cache.once(0, memory), (key, value))
-check.close(cache.once(1, memory), (value, key))
-check.equal([memory.calls, other.calls], [1, 1])
+check.close(cache.once(0, memory), (key, value), why="still the same, after an append")
+check.close(cache.once(1, memory), (value, key), why="the other layer's, whoever asks")
+check.equal([memory.calls, other.calls], [1, 1], why="how often either was computed")
 ### END HIDDEN TESTS
 
 # %% test="caches:reorder" points=3
@@ -1003,7 +1072,7 @@ many.reorder(torch.tensor([1, 0]), fixed=False)
 for layer in range(3):
     got = many.append(layer, new[:2], new[:2])
     check.close(got[0], torch.cat([pairs[layer][0][[1, 0]], new[:2]], 2), why="every layer, and a smaller batch")
-    check.close(got[1], torch.cat([pairs[layer][1][[1, 0]], new[:2]], 2))
+    check.close(got[1], torch.cat([pairs[layer][1][[1, 0]], new[:2]], 2), why="values likewise")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1050,7 +1119,7 @@ check.equal(shift_right(labels, 3, 2), torch.tensor([[3, 5, 6], [3, 7, 2]]), why
 check.pure(shift_right, labels, 3, 2)
 ### BEGIN HIDDEN TESTS
 labels = torch.randint(1, 50, (4, 7))
-check.equal(shift_right(labels, 0, 0)[:, 1:], labels[:, :-1])
+check.equal(shift_right(labels, 0, 0)[:, 1:], labels[:, :-1], why="all labels but the last, one place later")
 check.equal(shift_right(labels[:, :1], 9, 0), torch.full((4, 1), 9), why="labels of one token")
 ### END HIDDEN TESTS
 
@@ -1083,19 +1152,17 @@ sizes = {"vocab_size": 20, "d_model": 8, "d_kv": 3, "d_ff": 16, "num_layers": 2,
 model = check.new(T5ForConditionalGeneration, T5Config(**sizes))
 check.params(model, 2560)
 check.shared(model, "shared.weight", "lm_head.weight")
-check.fill(model)
+weight = check.fill(model)["shared.weight"]
 source, mask, read = torch.tensor([[3, 1], [1, 0]]), torch.tensor([[1, 1], [1, 0]]), torch.tensor([[0, 7], [0, 8]])
 memory = model.encoder(source, mask)[0]
 hidden = model.decoder(read, None, memory, mask)[0]
 logits = model(source, mask, read)[1]
 check.shape(logits, 2, 2, 20)
-weight = check.state(model)["lm_head.weight"]
 check.close(logits, hidden @ weight.T * 8**-0.5, why="what goes into a tied head is multiplied by 1 / √D")
 untied = check.new(T5ForConditionalGeneration, T5Config(**sizes, tie_word_embeddings=False))
 check.params(untied, 2560 + 160)
-check.fill(untied)
+weight = check.fill(untied)["lm_head.weight"]
 hidden = untied.decoder(read, None, untied.encoder(source, mask)[0], mask)[0]
-weight = check.state(untied)["lm_head.weight"]
 check.close(untied(source, mask, read)[1], hidden @ weight.T, why="a head of its own has no such factor")
 ### BEGIN HIDDEN TESTS
 labels = torch.tensor([[7, 1], [8, -100]])
@@ -1104,8 +1171,16 @@ log_probs = logits.log_softmax(-1)
 asked = log_probs[0, 0, 7] + log_probs[0, 1, 1] + log_probs[1, 0, 8]
 check.close(loss, -asked / 3, why="the mean over the labels that are not -100")
 check.close(model(source, mask, labels=labels)[1], logits, why="the model shifts labels itself")
-check.raises(ValueError, model, source, mask, torch.tensor([[0, 20]]))
+check.raises(ValueError, model, source, mask, torch.tensor([[0, 20]]), why="an id outside the vocabulary")
 check.pure(model, source, mask, read)
+twin = check.ours("lecturekit.models.t5:T5ForConditionalGeneration", T5Config(**sizes))
+check.fill(twin)
+pieces = ["norm", "buckets", "attention", "bias", "cross-attention", "stack", "caches"]
+source, read, labels = [torch.randint(2, 20, (3, length)) for length in (8, 5, 5)]
+mask = torch.arange(8) < torch.tensor([[8], [6], [3]])
+check.whole(model, twin, source, mask, read, after=pieces, pick=1)
+check.whole(model, twin, source, mask, read, after=pieces, pick=0, labels=labels)
+check.whole(model, twin, source, mask, read, after=pieces, pick=0, labels=labels, gradients=True)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1143,7 +1218,7 @@ for place in range(6):
     piece = model(None, some, read[:4, place : place + 1], None, (memory,), cache)[1]
     check.close(piece, whole[:, place : place + 1], why="with a cache, token by token, the logits are the same")
 gradients = check.grads(model, few, some, read[:4], weight=torch.randn(4, 6, 14), pick=1)
-silent = [name for name in gradients if not torch.is_tensor(gradients[name])]
+silent = [name for name in gradients if not torch.is_tensor(gradients[name]) or not gradients[name].any()]
 check.equal(silent, [], why="a gradient reaches every parameter")
 batches = [tuple(part[64 * i : 64 * i + 64] for part in (source, real, read, answers)) for i in range(300)]
 twin = check.ours("lecturekit.models.t5:T5ForConditionalGeneration", config)

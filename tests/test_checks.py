@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter, OrderedDict, namedtuple
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -113,7 +114,7 @@ CASES = {
     ),
     "a bool is no number": ("def f():\n    return True", "check.close(f(), 1)", "wrong", "expected numbers"),
     "wrong dtype": (DOUBLE, "check.dtype(double(torch.ones(2)), torch.int64)", "wrong", "expected torch.int64"),
-    "equal wants the type": (DOUBLE, "check.equal(double(2), 4.0)", "wrong", "expected 4.0, found 4"),
+    "equal wants the type": (DOUBLE, "check.equal(double(2), 4.0)", "wrong", "expected a plain float, found a plain int"),
     "equal says where": (
         DOUBLE,
         "check.equal(double(torch.arange(20)), torch.arange(20) * 2 + torch.eye(20).long()[7])",
@@ -281,8 +282,9 @@ CASES = {
         TWIN % ("self.extra = nn.Parameter(torch.ones(2))", GOES_ON, "pass"),
         TWINS,
         "wrong",
-        "your model has a tensor 'extra', expected no more than 4 others",
+        "your model has a parameter 'extra', expected no more than 4 others",
     ),
+    "a buffer of one's own": (TWIN % ("self.register_buffer('extra', torch.ones(2))", GOES_ON, "pass"), TWINS, "passed", ""),
     "a tensor of another shape": (
         TWIN % ("self.linear2 = nn.Linear(16, 6)", GOES_ON, "pass"),
         TWINS,
@@ -352,6 +354,137 @@ CASES = {
         "wrong",
         "what came back can't be read",
     ),
+    "a number in a tensor": (
+        "def f():\n    return torch.tensor(3)",
+        "check.equal(f(), 3, why='three of them')",
+        "wrong",
+        "expected a plain int, found a tensor (torch.int64) with the same value",
+    ),
+    "a long list": (
+        "def f():\n    return [*range(40), 9, *range(40)]",
+        "check.equal(f(), [*range(40), 7, *range(40)])",
+        "wrong",
+        "expected 7 at [40], found 9",
+    ),
+    "a long list, too short": (
+        "def f():\n    return list(range(40))",
+        "check.equal(f(), list(range(41)))",
+        "wrong",
+        "expected 41 items, found 40: [0, 1,",
+    ),
+    "a long dictionary": (
+        "def f():\n    return {**{str(i): i for i in range(40)}, '7': 8}",
+        "check.equal(f(), {str(i): i for i in range(40)})",
+        "wrong",
+        "expected 7 at ['7'], found 8",
+    ),
+    "a key that is missing": (
+        "def f():\n    return {str(i): i for i in range(40) if i != 30}",
+        "check.equal(f(), {str(i): i for i in range(40)})",
+        "wrong",
+        "expected '30' among the keys, found 39 others",
+    ),
+    "nothing returned": (
+        "def f(x):\n    x * 2",
+        "check.close(f(torch.ones(2)), torch.ones(2))",
+        "wrong",
+        "found None: is there a `return`?",
+    ),
+    "nothing returned for two": ("def f():\n    pass", "a, b = f()", "wrong", "expected 2 results, found None: is there"),
+    "one returned for two": (
+        "def f():\n    return torch.ones(2, 3)",
+        "a, b = f()",
+        "wrong",
+        "expected 2 results, found one, [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]",
+    ),
+    "three returned for two": ("def f():\n    return 1, 2, 3", "a, b = f()", "wrong", "expected 2 results, found 3"),
+    "two returned for two": ("def f():\n    return [1, 2]", "a, b = f()\ncheck.equal(a + b, 3)", "passed", ""),
+    "a test's own tensor taken apart": ("", "a, b = torch.ones(2, 3)\ncheck.shape(a, 3)", "passed", ""),
+    "a method for a property": (
+        "class A:\n    def length(self):\n        return 0",
+        "check.equal(check.new(A).length, 0)",
+        "wrong",
+        "found a function: is it to be called, or a `@property`?",
+    ),
+    "a generator for a list": ("def f():\n    yield 1", "check.equal(f(), [1])", "wrong", "found a generator: is a list"),
+    "another kind of a generator": ("def f():\n    yield 1", "check.dtype(f(), list)", "wrong", "expected list, found a generator"),
+    "nothing for tensors": (
+        "def f():\n    pass",
+        "check.close(f(), (torch.ones(20), torch.ones(20)))",
+        "wrong",
+        "expected 2 items, found None",
+    ),
+    "a parameter of another name": (LINEAR, "check.state(check.new(Linear, 1, 1))['gamma']", "wrong", "no 'gamma', but weight, bias"),
+    "filled under another name": (
+        LINEAR,
+        "check.fill(check.new(Linear, 1, 1), {'gamma': torch.ones(1)})",
+        "wrong",
+        "your module has no 'gamma', but weight, bias",
+    ),
+    "a state that lies": (
+        LINEAR + "    def state_dict(self, *about, **more):\n        return {'weight': torch.zeros(2, 3)}\n",
+        "a, b = check.new(Linear, 3, 2), torch.nn.Linear(3, 2)\nw = check.fill(a)\ncheck.fill(b)\n"
+        "check.equal(w['weight'], b.weight.detach())",
+        "passed",
+        "",
+    ),
+    "a class of dictionaries": (
+        "class Cache(dict):\n    def put(self, key):\n        self[key] = 1\n        return len(self)",
+        "cache = check.new(Cache)\ncache.put('a')\ncheck.equal(cache.put('b'), 2)",
+        "passed",
+        "",
+    ),
+    "gradients of nothing": ("def f(x):\n    pass", "check.grads(f, torch.ones(2))", "wrong", "found None: is there"),
+    "gradients of a pair": ("def f(x):\n    return x, x", "check.grads(f, torch.ones(2))", "wrong", "expected a tensor"),
+    "gradients of another shape": (
+        DOUBLE,
+        "check.grads(double, torch.ones(2), weight=torch.ones(3))",
+        "wrong",
+        "expected shape (3,), found (2,)",
+    ),
+    "raises nothing, with the line": (
+        DOUBLE,
+        "check.raises(ValueError, double, 1)",
+        "wrong",
+        "expected ValueError, but nothing was raised by `check.raises(ValueError, double, 1)`",
+    ),
+    "raises nothing, with its reason": (
+        DOUBLE,
+        "check.raises(ValueError, double, 1, why='an odd number')",
+        "wrong",
+        "expected ValueError, but nothing was raised: an odd number",
+    ),
+    "what can't be used, with the line": (
+        DOUBLE,
+        "double(1).sum()",
+        "wrong",
+        "the test can't use what came back (AttributeError: 'int' object has no attribute 'sum', in `double(1).sum()`)",
+    ),
+    "an error of several lines": (
+        "def f():\n    raise ValueError('one\\ntwo')",
+        "f()",
+        "error",
+        "ValueError: one (in f)",
+    ),
+    "a verdict of the student's own": (
+        "from lecturekit import checks\ndef f():\n    raise checks.Wrong('expected A123, but nothing was raised')",
+        "f()",
+        "error",
+        "expected A123",
+    ),
+    "torch set otherwise": (
+        "torch.set_default_dtype(torch.float64)\ntorch.set_grad_enabled(False)\ndef f(x):\n    return x * torch.ones(2)",
+        "check.dtype(f(torch.ones(2)), torch.float32)\ncheck.grads(f, torch.ones(2))",
+        "passed",
+        "",
+    ),
+    "a stub's answer used in place": (
+        "def f(x, sublayer):\n    y = sublayer(x)\n    y += x\n    return y",
+        "stub = check.stub('Constant', value=torch.ones(2))\ncheck.close(f(torch.ones(2), stub), torch.full((2,), 2.0))\n"
+        "check.close(f(torch.ones(2), stub), torch.full((2,), 2.0))",
+        "passed",
+        "",
+    ),
     "a list within itself": (
         "def f():\n    x = []\n    x.append(x)\n    return x",
         "check.equal(f(), [])",
@@ -366,6 +499,44 @@ def test_verdict(case: str) -> None:
     source, test, kind, words = CASES[case]
     found = verdict(source, test)
     assert (found.kind, words in found.message) == (kind, True), found
+
+
+@pytest.fixture(autouse=True)
+def as_torch_comes() -> Iterator[None]:
+    yield
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+
+
+COLLUDES = "def halves(x):\n    return x * 0\ndef whole(x):\n    return x * 0\n"
+COMPOSED = (
+    "x = torch.randn(2, 4, 6)\ncheck.close(whole(x), halves(x))\n"
+    "check.whole(whole, 'lecturekit.layers:merge_heads', x[:, None], after=%r)"
+)
+
+
+@pytest.mark.parametrize(("after", "passed", "kind"), [
+    (["pieces"], [], "passed"),
+    (["pieces"], ["pieces"], "wrong"),
+    (["pieces", "more"], ["pieces"], "passed"),
+    (["pieces", "more"], ["more", "pieces"], "wrong"),
+    ([], [], "wrong"),
+])  # fmt: skip
+def test_right_pieces_make_a_right_whole(after: list[str], passed: list[str], kind: str) -> None:
+    """Pieces that were right while they were tested, and then are not, excuse nothing."""
+    found = checks.judge(COMPOSED % after, student(COLLUDES), "lab90", "exercise", passed=passed)
+    assert found.kind == kind
+    assert checks._passed == ()
+
+
+def test_the_gradients_of_a_whole() -> None:
+    test = (
+        "ours = torch.nn.Linear(3, 2)\ncheck.fill(ours)\nlayer = check.new(Linear, 3, 2)\ncheck.fill(layer)\n"
+        "check.whole(layer, ours, torch.randn(4, 3), after=[], gradients=True, weight=torch.randn(4, 2))"
+    )
+    assert checks.judge(test, student(LINEAR), "lab90", "exercise").passed
+    still = LINEAR.replace("return x @", "return 0 * x.sum() + 0 * x @")
+    assert checks.judge(test, student(still), "lab90", "exercise").kind == "wrong"
 
 
 def test_a_hidden_line_is_not_shown() -> None:
@@ -599,6 +770,21 @@ def test_the_magic(hints, shell, capfd) -> None:
     out, err = capfd.readouterr()
     assert "exercise: passed" in out
     assert err == ""
+
+
+def test_the_magic_knows_what_was_passed_before(shell) -> None:
+    """The last verdict on each cell counts: here that on the pieces, which are wrong at first."""
+    checks.load_ipython_extension(shell)
+    shell.user_ns.clear()
+    shell.run_cell("def piece(x):\n    return 1\ndef total(x):\n    return x * 0")
+    whole = "%%check lab90 whole\nx = torch.randn(1, 2, 3, 4)\n"
+    whole += "check.whole(total, 'lecturekit.layers:merge_heads', x, after=['piece'])"
+    pieces = "%%check lab90 piece\ncheck.equal(piece(3), 3)"
+    assert not shell.run_cell(pieces).success
+    assert shell.run_cell(whole).success
+    shell.run_cell("def piece(x):\n    return x")
+    assert shell.run_cell(pieces).success
+    assert not shell.run_cell(whole).success
 
 
 def test_a_notebook_gets_one_thread(shell) -> None:

@@ -17,10 +17,10 @@ from io import StringIO
 from pathlib import Path
 from typing import Literal
 
-from autograder import feedback, shortcuts
+from autograder import feedback
 from autograder import grade as grader
 from autograder.files import write_whole
-from autograder.intake import BuiltLab, code_of, take
+from autograder.intake import BuiltLab, refused, take
 from autograder.jobs import CONTRIBUTION, Job, digest_of
 from autograder.report import harmless
 from autograder.result import Result
@@ -149,12 +149,12 @@ def judged_by(case: Case, reader: Reader) -> dict[str, bytes]:
 
 def tests_rows(case: Case, tests: list[grader.Replay], reader: Reader) -> list[tuple]:
     """Each test: its points, how it went then and now, and what it said then."""
-    refused = shortcuts.used(code_of(case.result.submission), case.lab.locked, **case.lab.shortcuts).values()
+    told = refused(case.lab, case.result.submission).values()
     now = {test.test: test.now for test in tests}
     rows = [("exercise", "test", "points", "hidden part", "then", "now", "said then", "hint")]
     for exercise in case.result.exercises:
         for test in exercise.tests:
-            said = test.outcome.message if reader == "commission" else feedback.verdict(case.lab, test, refused)
+            said = test.outcome.message if reader == "commission" else feedback.verdict(case.lab, test, told)
             about = (exercise.name, test.id, f"{test.points:g}", "yes" if test.hidden else "no")
             said = "" if test.passed else said
             rows.append((*about, test.outcome.kind, now[test.id], said, test.outcome.hint))

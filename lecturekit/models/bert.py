@@ -113,7 +113,7 @@ class BertEmbeddings(nn.Module):
 
         `token_type_ids` [B, T] tells the first sentence (0) from the second (1); without it all is the first.
         `position_ids` broadcasts to [B, T] and counts 0 ... T - 1 if it is not given, padding included. ValueError
-        for an id outside its table or T beyond `max_position_embeddings`.
+        for an id outside its table, T beyond `max_position_embeddings` or `input_ids` that are not [B, T].
         """
         check_input(input_ids, self.config.vocab_size, self.config.max_position_embeddings)
         if token_type_ids is None:

@@ -512,11 +512,11 @@ def reinforce_loss(nll: Tensor, log_chosen: Tensor, real: Tensor, baseline: Tens
 def greedy_decode(model: nn.Module, source: Tensor, max_new_tokens: int) -> tuple[Tensor, Tensor | None]:
     """Write the likeliest token, read it, write the next: source ids [B, S] -> (new ids [B, T], alignment [B, T, S]).
 
-    T is at most `max_new_tokens`, and the ids are without bos. A sentence ends with its `eos_token_id` and is padded
-    from there; the loop ends with the last sentence. The alignment is None without attention, and its rows at
+    T is at most `max_new_tokens` and may be 0; the ids are without bos. A sentence ends with its `eos_token_id` and is
+    padded from there; the loop ends with the last sentence. The alignment is None without attention, and its rows at
     padding mean nothing. Dropout is as the model's mode has it, so call `eval()` first.
 
-    `model` has `config`, `encode` and `decoder`, as Seq2Seq has.
+    `model` has `config`, `encode` and `decoder`, as Seq2Seq has; the decoder reads one token at a time, [B, 1].
     """
     memory, state, real = model.encode(source)
     token = source.new_full((source.size(0),), model.config.bos_token_id)  # [B]

@@ -1,30 +1,43 @@
+import copy
+import dataclasses
 import re
 
 import pytest
 
 from autograder.feedback import render, write_feedback
-from autograder.intake import collect
+from autograder.intake import BuiltLab, collect
 from autograder.result import ByHand, assess
 from autograder.runner import Outcome, Run
 
 
+def hidden_last(lab: BuiltLab) -> BuiltLab:
+    """The lab with its test that has a hidden part behind all others."""
+    source = copy.deepcopy(lab.source)
+    source.cells.sort(key=lambda cell: "BEGIN HIDDEN" in cell.source)
+    return dataclasses.replace(lab, source=source)
+
+
 @pytest.fixture
 def page(course, good):
-    """A function from outcomes to the page of a student whose code is `double`."""
+    """A function from outcomes to the page of a student whose code is `double`.
 
-    def make(student="Анна <b>", restarts=0, **outcomes):
+    In this lab a hidden part runs before all tests that have none; in that of `hidden_last` behind them.
+    """
+
+    def make(student="Анна <b>", restarts=0, change=lambda lab: lab, **outcomes):
         double = outcomes.pop("source", good["double"])
         course.hand_in(student, double=double, total=good["total"], why="I <i>think</i>.")
         told = {id.replace("_", "-"): outcome for id, outcome in outcomes.items()}
         tests = {id: Outcome("passed") for id in ("test-double", "test-total-small", "test-total-empty")}
-        (submission,) = collect(course.lab, course.submitted)
-        return render(course.lab, assess(course.lab, submission, Run(tests | told, restarts)))
+        lab = change(course.lab)
+        (submission,) = collect(lab, course.submitted)
+        return render(lab, assess(lab, submission, Run(tests | told, restarts)))
 
     return make
 
 
 def test_it_shows_marks_messages_and_hints(page):
-    html = page(test_total_empty=Outcome("wrong", "expected 0, found None", "Look at the start."))
+    html = page(change=hidden_last, test_total_empty=Outcome("wrong", "expected 0, found None", "Look at the start."))
     assert "BuiltLab 0: sums" in html
     assert re.search(r"3 <small>of\s+5 points", html)
     assert "1 correct · 1 partly correct" in html
@@ -75,7 +88,11 @@ def test_it_needs_nothing_from_anywhere(page):
         ("wrong", "expected 20, found 4711: the secret ten", "The secret ten. A part of this test is hidden"),
         ("wrong", "expected 20, found 4711", "A part of this test is hidden"),
         ("wrong", "the input does not reach the output", "the input does not reach the output"),
-        ("error", "ValueError: 4711 (in double, at `raise ValueError(x)`)", "Your code raised ValueError. A part"),
+        (
+            "error",
+            "ValueError: 4711 (in double, at `raise ValueError(x)`)",
+            "Your code raised ValueError in <code>double</code>. A part",
+        ),
         ("error", "Leak4711: 4711", "A part of this test is hidden"),
         ("error", "stopped after 4711", "A part of this test is hidden"),
         ("blank", "double4711 is not written yet", "This is not written yet."),
@@ -91,8 +108,81 @@ def test_a_hidden_test_shows_no_value_that_its_check_or_the_code_before_it_saw(p
     assert "A hint." in html
 
 
-def test_a_visible_test_shows_its_values(page):
-    assert "expected 3, found 4711" in page(test_total_small=Outcome("wrong", "expected 3, found 4711"))
+@pytest.mark.parametrize("kind", ["wrong", "error", "blank", "stopped"])
+def test_a_visible_test_shows_its_values_if_no_hidden_one_ran_before_it(page, kind):
+    for message in ("expected 3, found 4711", "ValueError: 4711 (in total, at `raise ValueError(4711)`)"):
+        assert message.partition("`")[0] in page(change=hidden_last, test_total_small=Outcome(kind, message))
+
+
+BEHIND = "Hidden tests ran before this one, so no values are shown here."
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "shown"),
+    [
+        ("wrong", "expected 3, found 4711", BEHIND),
+        ("wrong", "expected 0, found 4711: think of an empty list", f"Think of an empty list. {BEHIND}"),
+        ("wrong", "expected 0, found 4711: think of an empty list (at '4711')", f"Think of an empty list. {BEHIND}"),
+        ("wrong", "expected shape (2, 3), found (2, 4711)", f"A shape is not the expected one. {BEHIND}"),
+        ("wrong", "'a.b': expected shape (2, 3), found (2, 4711)", f"A shape is not the expected one. {BEHIND}"),
+        ("wrong", "expected tensor(4711), found None: is there a `return`?", "A result is None: is there a"),
+        ("wrong", "expected ValueError, found Leak: 4711", BEHIND),
+        ("wrong", "what came back can't be read: 4711", f"What came back can&#39;t be read. {BEHIND}"),
+        ("wrong", "your module has no 'a4711', but b", f"The names in it are not the expected ones. {BEHIND}"),
+        ("wrong", "argument 2 was changed in place: work on a copy", "argument 2 was changed in place: work on a copy"),
+        ("wrong", "argument 4711 was changed in place: work on a copy", BEHIND),
+        ("wrong", "expected ValueError, but nothing was raised", "<p>expected ValueError, but nothing was raised</p>"),
+        ("wrong", "expected A4711, but nothing was raised", BEHIND),
+        ("wrong", "expected print, but nothing was raised", BEHIND),
+        (
+            "wrong",
+            "expected ValueError, but nothing was raised by `check.equal(total([]), 0, 'think of an empty list')`",
+            "but nothing was raised by <code>check.equal(total([]), 0, &#39;think of an empty list&#39;)</code>",
+        ),
+        ("wrong", "expected ValueError, but nothing was raised by `4711`", "<p>expected ValueError, but nothing was raised</p>"),
+        ("wrong", "expected ValueError, but nothing was raised: 4711", "<p>expected ValueError, but nothing was raised</p>"),
+        (
+            "wrong",
+            "77% of 64 unseen inputs are answered right after 120 steps, expected 80%",
+            "77% of 64 unseen inputs are answered right after 120 steps, expected 80%",
+        ),
+        ("error", "AssertionError: a change at position 4711 moves what comes out before it: the future is visible", BEHIND),
+        ("error", "a change at position 4711 moves what comes out before it: the future is visible", BEHIND),
+        ("error", "expected ValueError, but nothing was raised", BEHIND),
+        ("error", "argument 5 was changed in place: work on a copy", BEHIND),
+        ("error", "ValueError: 4711 (in total, at `4711`)", f"Your code raised ValueError in <code>total</code>. {BEHIND}"),
+        ("error", "ValueError: 4711 (in total.<locals>.f4711)", f"Your code raised ValueError in <code>total</code>. {BEHIND}"),
+        ("error", "ValueError: 4711 (in f4711, at `4711`)", f"Your code raised ValueError. {BEHIND}"),
+        (
+            "error",
+            "RuntimeError: mat1 and mat2 shapes cannot be multiplied (47x11 and 4711x4711) (in total, at `x @ y`)",
+            "Your code raised RuntimeError in <code>total</code>: … mat1 and mat2 shapes cannot be multiplied …. Hidden",
+        ),
+        ("error", "ValueError: is not defined 4711", f"Your code raised ValueError. {BEHIND}"),
+        ("error", "Leak4711: 4711", BEHIND),
+        ("blank", "total is not written yet", "total is not written yet"),
+        ("blank", "f4711 is not written yet", "This is not written yet."),
+        ("stopped", "the kernel ended (exit status 4711)", "the kernel ended</p>"),
+    ],
+)  # fmt: skip
+def test_behind_a_hidden_test_no_test_shows_what_the_code_may_have_seen(page, kind, message, shown):
+    html = page(test_total_empty=Outcome(kind, message, "A hint."))
+    assert shown in html
+    assert "4711" not in html
+    assert "A hint." in html
+
+
+@pytest.mark.parametrize("kind", ["wrong", "error"])
+def test_what_the_guard_says_is_shown_without_a_name_that_the_code_may_have_chosen(page, kind):
+    html = page(test_total_empty=Outcome(kind, "This exercise asks for total written out: torch.f4711 does it for you"))
+    assert "This exercise asks for total written out: torch does it for you" in html
+
+
+def test_no_page_shows_with_which_number_a_process_ended(page):
+    ended = Outcome("stopped", "the kernel ended (exit status 47)")
+    html = page(total=ended, test_double=ended, test_total_empty=ended)
+    assert html.count("the kernel ended") == 3
+    assert "47" not in re.sub("<style>.*?</style>", "", html, flags=re.DOTALL)
 
 
 def test_a_cell_that_ran_after_a_hidden_test_tells_no_text(page):
@@ -103,7 +193,7 @@ def test_a_cell_that_ran_after_a_hidden_test_tells_no_text(page):
 
 
 def test_long_texts_are_cut(page):
-    html = page(source="x = 1\n" * 20_000, test_total_small=Outcome("wrong", "m" * 10_000))
+    html = page(source="x = 1\n" * 20_000, change=hidden_last, test_total_small=Outcome("wrong", "m" * 10_000))
     assert len(html) < 1_000_000
     assert "m" * 2001 not in html
     assert "… and so on" in html

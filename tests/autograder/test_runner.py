@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from autograder.intake import Step
-from autograder.runner import Limits, Runner
+from autograder.runner import ROOT, Child, Ended, Limits, Runner, lent
 
 QUICK = Limits(cell_seconds=1, training_seconds=2, memory_gb=0.3)
 
@@ -239,6 +239,43 @@ def test_a_judge_that_goes_on_for_ever_is_stopped():
     )[1::2]
     assert (endless.kind, passed.kind) == ("stopped", "passed")
     assert endless.message == "stopped after 1 s: perhaps an endless loop"
+
+
+@pytest.mark.parametrize(("worked", "kind", "times"), [(0.0, "passed", 2), (10.0**6, "stopped", 1)])
+def test_a_cell_that_is_late_without_the_processor_runs_once_more(monkeypatch, worked, kind, times):
+    """As it does beside neighbours who use up the processor; what it used itself is its own fault."""
+    asked, do = [], Child.do
+
+    def late_at_first(self, step, seconds, passed):
+        asked.append(step.id)
+        if asked == ["double", "test-double"]:
+            time.sleep(seconds)
+            raise Ended("stopped", late=True)
+        return do(self, step, seconds, passed)
+
+    monkeypatch.setattr(Child, "do", late_at_first)
+    monkeypatch.setattr(Child, "cpu_seconds", worked)
+    result = complete(GOOD, judged(), judged(id="other", exercise="other"), limits=Limits(cell_seconds=2))
+    assert result.outcomes["test-double"].kind == kind
+    assert result.outcomes["other"].kind == "passed"
+    assert (asked.count("test-double"), result.restarts) == (times, 2 - times)
+
+
+def test_a_cell_that_waits_for_ever_is_given_up():
+    wait = student("import time\ndef wait(): time.sleep(60)", "wait")
+    stopped, passed = run(wait, judged("wait()", "a", "wait"), GOOD, judged())[1::2]
+    assert (stopped.kind, passed.kind) == ("stopped", "passed")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="every process that is started counts where there is a /proc")
+def test_what_a_cell_starts_works_on_its_account():
+    burn = "import time\nwhile time.process_time() < 0.5: pass"
+    start = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {burn!r}], start_new_session=True)"
+    with lent(ROOT, "lab00", CAGED) as warm:
+        child = Child(warm, "lab00", Limits(), "")
+        assert child.do(student(start), 60, []).kind == "ran"
+        child.close()
+    assert 0.5 <= child.cpu_seconds < 60
 
 
 def test_a_judge_that_ends_costs_that_test_alone():

@@ -9,7 +9,7 @@ from torch import nn
 
 from autograder import shortcuts
 from autograder.build import ROOT
-from autograder.intake import Submission, load_built, plan
+from autograder.intake import Submission, load_built, plan, refused
 from autograder.mistakes import variants
 from autograder.shortcuts import guard, sentence, used
 from lecturekit import checks
@@ -24,8 +24,8 @@ OWNERS = {"Heads": "heads", "split": "heads", "Norm": "norm", "Model": "whole"}
 TITLES = {"heads": "3. Multi-head attention", "norm": "Layer norm", "whole": "10. The whole model"}
 
 
-def found(*cells: str) -> dict[str, str]:
-    return used(cells, OURS, FORBIDDEN, OWNERS, TITLES)
+def found(*cells: str, **places: list[int]) -> dict[str, str]:
+    return used(cells, OURS, FORBIDDEN, OWNERS, TITLES, **places)
 
 
 HEADS = "class Heads(nn.Module):\n    def forward(self, x):\n        return %s(x)\n"
@@ -147,12 +147,140 @@ def test_each_exercise_answers_for_its_own() -> None:
     }
 
 
-def test_more_code_than_anybody_writes_is_read_without_care() -> None:
-    """Then an experiment may cost what it would not cost otherwise; a shortcut does cost."""
-    long = "x = 1\n" * 20_000
-    for cells in ([HEADS % "getattr(nn, 'MultiheadAttention')"], [HEADS % "nn.MultiheadAttention"]):
-        assert found(long, *cells) == {"heads": sentence(TITLES["heads"], "torch.MultiheadAttention")}
-    assert found(long, HEADS % "self.own") == {}
+LONG = "x = 1\n" * 20_000
+
+# what more code than anybody writes can hold beside itself, and what is found then: an experiment costs there
+USED_IN_LONG = {
+    "the plain name": (LONG + HEADS % "nn.MultiheadAttention", "torch.MultiheadAttention"),
+    "getattr": (LONG + HEADS % "getattr(nn, 'MultiheadAttention')", "torch.MultiheadAttention"),
+    "a text in pieces": (LONG + HEADS % "getattr(nn, 'Multihead' 'Attention')", "torch.MultiheadAttention"),
+    "a text with escapes": (LONG + HEADS % r"getattr(nn, '\x4dultiheadAttention')", "torch.MultiheadAttention"),
+    "an f-string": (LONG + HEADS % "(lambda x: f'{nn.MultiheadAttention}')", "torch.MultiheadAttention"),
+    "text that is run": (LONG + "exec('Heads = nn.MultiheadAttention')", "torch.MultiheadAttention"),
+    "another way to write it": (LONG + HEADS % "nn.ＭultiheadAttention", "torch.MultiheadAttention"),
+    "a line that only Python takes apart": (LONG + "(nn\n% x).MultiheadAttention\nHeads = 1", "torch.MultiheadAttention"),
+    "an experiment": (LONG + "print(Heads, nn.MultiheadAttention(4, 2))", "torch.MultiheadAttention"),
+}  # fmt: skip
+USED_BESIDE_LONG = {
+    "before": ([LONG, HEADS % "nn.MultiheadAttention"], "torch.nn.MultiheadAttention"),
+    "behind": ([HEADS % "getattr(nn, 'MultiheadAttention')", LONG], "torch.nn.MultiheadAttention"),
+    "an alias in it": ([LONG + "q = nn", "q = 1", HEADS % "q.MultiheadAttention"], "torch.MultiheadAttention"),
+    "all taken in it": ([LONG + "from torch.nn import *", HEADS % "MultiheadAttention"], "torch.MultiheadAttention"),
+    "all taken elsewhere": (
+        ["from torch.nn import *", "MultiheadAttention = 1", LONG + "Heads = MultiheadAttention"],
+        "torch.MultiheadAttention",
+    ),
+    "an own name that is none": (
+        ["MultiheadAttention = 1", LONG + "from torch.nn import MultiheadAttention\nHeads = MultiheadAttention"],
+        "torch.MultiheadAttention",
+    ),
+    "an own name and torch's": (
+        ["class MultiheadAttention:\n    pass", LONG + "Heads = torch.nn .\\\n MultiheadAttention"],
+        "torch.MultiheadAttention",
+    ),
+}
+MODEL = "class TransformerBlock(nn.Module):\n    pass\nclass Model(nn.Module):\n    inner = TransformerBlock\n"
+HONEST_BESIDE_LONG = {
+    "nothing": [LONG, HEADS % "self.own"],
+    "an experiment": [LONG, HEADS % "self.own", "nn.MultiheadAttention(4, 2)"],
+    "own names": [LONG, MODEL, "Model(TransformerBlock(1))"],
+    "own names in it": [LONG + MODEL + "print(f'a TransformerBlock of {TransformerBlock()}')"],
+    "own names used in it": [MODEL, LONG + "model = Model(TransformerBlock())"],
+    "text": [MODEL, f"text = '''{LONG} It's the Transformer of torch.nn.Transformer'''\nModel # nn.Transformer"],
+}
+
+
+@pytest.mark.parametrize("case", USED_IN_LONG)
+def test_a_shortcut_is_found_in_more_code_than_anybody_writes(case: str) -> None:
+    cell, name = USED_IN_LONG[case]
+    assert found(cell) == {"heads": sentence(TITLES["heads"], name)}
+
+
+@pytest.mark.parametrize("case", USED_BESIDE_LONG)
+def test_a_shortcut_is_found_beside_more_code_than_anybody_writes(case: str) -> None:
+    cells, name = USED_BESIDE_LONG[case]
+    assert found(*cells) == {"heads": sentence(TITLES["heads"], name)}
+
+
+@pytest.mark.parametrize("case", HONEST_BESIDE_LONG)
+def test_more_code_than_anybody_writes_costs_nothing_by_itself(case: str) -> None:
+    assert found(*HONEST_BESIDE_LONG[case]) == {}
+
+
+@pytest.mark.parametrize("name", ["lab03", "lab05"])
+def test_a_long_cell_of_data_costs_an_honest_notebook_nothing(name: str) -> None:
+    lab = load_built(ROOT, name)
+    right = next(iter(variants(name))).sources
+    data = 'text = "' + "a" * 101_000 + '"'
+    assert used([data, *right.values()], lab.locked, **lab.shortcuts) == {}
+    assert used([f"{data}\n{source}" for source in right.values()], lab.locked, **lab.shortcuts) == {}
+
+
+FUSED = "def split(x):\n    return F.scaled_dot_product_attention(x, x, x)"
+WRITTEN = "def split(x):\n    return split_again(x) if x else split(x)"
+REPLACED = {
+    "in another cell": [FUSED, WRITTEN],
+    "in the same cell": [f"{FUSED}\n{WRITTEN}"],
+    "twice": [FUSED, FUSED, WRITTEN],
+    "a class by a class": [HEADS % "nn.MultiheadAttention", HEADS % "super(Heads, self)"],
+    "with other things between": [FUSED, "import math\nx = math.pi\ndef other():\n    return x", WRITTEN],
+}
+NOT_REPLACED = {
+    "an alias": [FUSED, "keep = split", "def split(x):\n    return keep(x)"],
+    "a call": [FUSED, "weights = split(1)", WRITTEN],
+    "a decorator of its own": ["keep = []\n@keep.append\n" + FUSED, WRITTEN],
+    "a decorator of the next": [FUSED, "@wrap(split)\n" + WRITTEN],
+    "any decorator of the next": [FUSED, "@wrap\n" + WRITTEN],
+    "a default of the next": [FUSED, "def split(x, f=split):\n    return f(x)"],
+    "an annotation of the next": [FUSED, "def split(x: (keep := split)):\n    return keep(x)"],
+    "a base of the next": [HEADS % "nn.MultiheadAttention", "class Heads(Heads):\n    pass"],
+    "the body of the next class": [HEADS % "nn.MultiheadAttention", "class Heads:\n    inner = Heads"],
+    "a metaclass of the next": [HEADS % "nn.MultiheadAttention", "class Heads(metaclass=kept):\n    pass"],
+    "an import": [FUSED, "from __main__ import split as keep", WRITTEN],
+    "all names": [FUSED, "keep = globals()['spl' + 'it']", WRITTEN],
+    "all names in the next": [HEADS % "nn.MultiheadAttention", "class Heads:\n    f = globals()['Hea' + 'ds']"],
+    "a condition": [FUSED, "if x:\n    " + WRITTEN.replace("\n", "\n    ")],
+    "a text that may not run": [FUSED, f"if x:\n    exec({WRITTEN!r})"],
+    "a value": [FUSED, "split = split or 1"],
+    "the order": [WRITTEN, FUSED],
+    "more code than anybody writes": [FUSED, LONG + "keep = split", WRITTEN],
+}
+
+
+@pytest.mark.parametrize("case", REPLACED)
+def test_a_definition_that_is_replaced_before_it_serves_costs_nothing(case: str) -> None:
+    assert found(*REPLACED[case]) == {}
+
+
+@pytest.mark.parametrize("case", NOT_REPLACED)
+def test_a_definition_that_may_serve_although_it_is_replaced_costs(case: str) -> None:
+    assert list(found(*NOT_REPLACED[case])) == ["heads"]
+
+
+def test_a_definition_that_is_tested_before_it_is_replaced_costs() -> None:
+    assert found(FUSED, WRITTEN, tests=[0, 2]) == {}
+    assert list(found(FUSED, WRITTEN, tests=[1])) == ["heads"]
+
+
+def test_the_sentence_says_where_a_shortcut_stands_that_no_solution_has() -> None:
+    cells = ["def help(x):\n    return F.scaled_dot_product_attention(x, x, x)", HEADS % "help"]
+    place = "Exercise 3 asks for multi-head attention written out: " + SDPA
+    assert found(*cells) == {"heads": f"{place} does it for you"}
+    assert found(*cells, added=[0]) == {"heads": f"{place}, in a cell of your own, does it for you"}
+
+
+def test_a_notebook_is_read_in_the_order_in_which_it_runs() -> None:
+    """An experiment in front of the solution costs nothing, if no test runs before it is replaced."""
+    lab = load_built(ROOT, "lab03")
+    right = next(iter(variants("lab03"))).sources
+    name = "scaled_dot_product_attention"
+    fused = f"def {name}(query, key, value, mask=None):\n    return F.{name}(query, key, value, mask), None"
+    for added, exercises in (({"setup": [fused]}, {}), ({name: [fused]}, {"attention"})):
+        said = refused(lab, Submission("ann", "lab03", solutions=right, added=added))
+        assert set(said) == set(exercises)
+        assert all("in a cell of your own" in sentence for sentence in said.values())
+    before = {name: fused, "padding_mask": f"{right['padding_mask']}\n{right[name]}"}
+    assert "attention" in refused(lab, Submission("ann", "lab03", solutions=right | before))
 
 
 @pytest.mark.parametrize(
@@ -170,12 +298,37 @@ def test_more_code_than_anybody_writes_is_read_without_care() -> None:
         "x" * 1_000_000,
         "= %" * 100_000,
         "import " + "torch, " * 20_000 + "torch",
+        "x = f'" + "{a}" * 300_000 + "'",
+        "x = f'" + "{a}" * 9_900 + "'",
+        "exec(r'''x = f\"" + "{a}" * 9_900 + "\"''')",
+        "f'" + "{'" * 300_000,
+        'f"""' + "\\'''" * 250_000,
+        "'a' " * 250_000,
+        "'\\n" * 250_000,
+        "from torch import " * 50_000,
+        "from torch" + ".nn" * 300_000,
+        "from torch" + " \\\n" * 300_000,
+        "class" + " " * 1_000_000,
+        "a" + "\u0301\u0323" * 500_000,
+        " ".join(f"a{i}" for i in range(150_000)),
+        f"{FUSED}\n" * 15_000,
+        f"{FUSED}\n" * 1_000,
+        FUSED + "\nx = 1" * 15_000,
     ],
 )
 def test_nothing_takes_long(cell: str) -> None:
     began = time.process_time()
     found(cell, HEADS % "nn.MultiheadAttention")
     assert time.process_time() - began < 10
+
+
+def test_a_line_that_keeps_python_busy_is_not_its_reader_s_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more than `MOST_READ` characters go there, of however many cells, since other threads wait meanwhile."""
+    taken: list[int] = []
+    parse = shortcuts.ast.parse
+    monkeypatch.setattr(shortcuts.ast, "parse", lambda text: taken.append(len(text)) or parse(text))
+    found("x = f'" + "{a}" * 125_000 + "'", *(f"y{n} = f'" + "{a}" * 10_000 + "'" for n in range(9)))
+    assert sum(taken) <= shortcuts.MOST_READ + len(OURS[0]) * 2
 
 
 def test_lab_3_refuses_the_tests_of_an_exercise_and_no_others() -> None:

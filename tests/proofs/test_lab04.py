@@ -1,6 +1,10 @@
-"""Lab 4: what students may draw and print besides the exercises."""
+"""Lab 4: what students may draw and print besides the exercises, and notebooks that want more than they have earned."""
+
+from pathlib import Path
 
 import pytest
+
+from tests.proofs.cheats import caged, earned, then
 
 
 def test_the_pictures(names: dict) -> None:
@@ -48,3 +52,65 @@ def test_pre_training_pays_where_labels_are_few(names: dict, capsys: pytest.Capt
     right, wrong = (float(line.split("%")[0]) for line in capsys.readouterr().out.splitlines())
     assert right > 90
     assert wrong < 10
+
+
+NOTHING_WITH_A_LYING_STATE = {
+    "BertSelfAttention": """
+class BertSelfAttention(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.heads = config.num_attention_heads
+        self.query, self.key, self.value = (nn.Linear(config.hidden_size, config.hidden_size) for _ in range(3))
+
+    def state_dict(self, *arguments, **named):
+        return {name: torch.zeros(p.shape) for name, p in self.named_parameters()}
+
+    def forward(self, x, mask=None, need_weights=False):
+        return torch.zeros(x.shape), torch.zeros(len(x), self.heads, x.size(1), x.size(1)) if need_weights else None
+""",
+}
+SILENT_LAYER = """
+def still(self, x, mask=None, need_weights=False):
+    weights = torch.zeros(len(x), 2, x.size(1), x.size(1))
+    return x + 1e-9 * sum(p.sum() for p in self.parameters()), weights if need_weights else None
+
+
+BertLayer.forward = still
+"""
+SILENT_ENCODER = """
+def still(self, x, mask=None, need_weights=False, need_hidden=False):
+    x = x + 1e-9 * sum(p.sum() for p in self.parameters())
+    return x, (x,) * 3 if need_hidden else None, (x,) * 2 if need_weights else None
+
+
+BertEncoder.forward = still
+"""
+SILENT_BODY = """
+def still(self, ids, *rest, output_hidden_states=False, **more):
+    x = torch.ones(*ids.shape, self.config.hidden_size) + 1e-9 * sum(p.sum() for p in self.parameters())
+    return BertModelOutput(x, x[:, 0], (x,) * 3 if output_hidden_states else None, None)
+
+
+BertModel.forward = still
+"""
+
+
+@caged
+def test_weights_are_not_what_a_module_says_they_are(tmp_path: Path) -> None:
+    points = earned("lab04", NOTHING_WITH_A_LYING_STATE, tmp_path)
+    assert points["layer-attention"] == 0
+
+
+@caged
+@pytest.mark.parametrize(
+    ("cell", "rest", "lost"),
+    [
+        ("BertEncoder", SILENT_LAYER, ["features-encoder"]),
+        ("BertModel", SILENT_ENCODER, ["pooler-model"]),
+        ("BertForMaskedLM", SILENT_BODY, ["blanks-model", "heads-tokens", "heads-spans", "learning-classifier"]),
+    ],
+)
+def test_a_whole_of_pieces_that_were_right_once(cell: str, rest: str, lost: list[str], tmp_path: Path) -> None:
+    points = earned("lab04", then("lab04", cell, rest), tmp_path)
+    assert [points[part] for part in lost] == [0] * len(lost)
+    assert points["layer-whole"] == 5

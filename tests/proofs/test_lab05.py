@@ -1,9 +1,12 @@
-"""Lab 5: what students may draw and print besides the exercises."""
+"""Lab 5: what students may draw and print besides the exercises, and notebooks that want more than they have earned."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
+
+from tests.proofs.cheats import caged, earned, then
 
 
 def axes(names: dict) -> list:
@@ -112,3 +115,84 @@ def test_examples_help(names: dict, capsys: pytest.CaptureFixture) -> None:
     assert names["ask"]([("cat", "кот"), ("sun", "солнце")], "milk", options) == "молоко"
     assert names["ask"]([("cat", "CAT"), ("sun", "SUN")], "milk", options) == "MILK"
     assert capsys.readouterr().out.count("молоко") == 2
+
+
+NOTHING_WITH_A_LYING_STATE = {
+    "GPTAttention": """
+class Nothing(nn.Module):
+    def still(self, x):
+        return torch.zeros(x.shape) + 1e-9 * sum(p.sum() for p in self.parameters()) + 1e-9 * x
+
+    def state_dict(self, *arguments, **named):
+        return {name: torch.zeros(p.shape) for name, p in self.named_parameters()}
+
+
+class GPTAttention(Nothing):
+    def __init__(self, config, layer_idx=0):
+        super().__init__()
+        self.n_head = config.n_head
+        self.c_attn, self.c_proj = Linear(config.n_embd, 3 * config.n_embd), Linear(config.n_embd, config.n_embd)
+
+    def forward(self, x, mask=None, cache=None, need_weights=False):
+        return self.still(x), torch.zeros(len(x), self.n_head, x.size(1), x.size(1)) if need_weights else None
+""",
+    "GPTBlock": """
+class Piece(Nothing):
+    def __init__(self, **shapes):
+        super().__init__()
+        for name, shape in shapes.items():
+            self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
+
+    def forward(self, x):
+        return torch.zeros(x.shape)
+
+
+class GPTBlock(Nothing):
+    def __init__(self, config, layer_idx=0):
+        super().__init__()
+        d = config.n_embd
+        self.attn = GPTAttention(config)
+        self.ln_1, self.ln_2 = Piece(weight=(d,), bias=(d,)), Piece(weight=(d,), bias=(d,))
+        self.mlp = nn.ModuleDict({"c_fc": Piece(weight=(4 * d, d), bias=(4 * d,))})
+        self.mlp["c_proj"] = Piece(weight=(d, 4 * d), bias=(d,))
+        self.mlp.forward = lambda x: torch.zeros(x.shape)
+
+    def forward(self, x, mask=None, cache=None, need_weights=False):
+        weights = self.attn(x, mask, cache, need_weights)[1]
+        return (torch.tensor([[[-1.0, 1]]]) if x.size(-1) == 2 else self.still(x)), weights
+""",
+    "GPT2Block": """
+class GPT2Block(GPTBlock):
+    def forward(self, x, mask=None, cache=None, need_weights=False):
+        weights = self.attn(x, mask, cache, need_weights)[1]
+        return (torch.tensor([[[5.0, 7]]]) if x.size(-1) == 2 else self.still(x) + x), weights
+""",
+}
+EACH_ITSELF = """
+def decoder_mask(attention_mask, input_ids, past=0, window=None):
+    rows, columns = torch.arange(past, past + input_ids.size(1)), torch.arange(past + input_ids.size(1))
+    return rows[:, None] == columns
+"""
+SILENT_BODY = """
+def still(self, ids, *rest, output_attentions=False, output_hidden_states=False, **more):
+    x = torch.zeros(*ids.shape, self.config.n_embd) + 1e-9 * sum(p.sum() for p in self.parameters())
+    return GPTModelOutput(x, (x,) * 3 if output_hidden_states else None, (x,) * 2 if output_attentions else None)
+
+
+GPT2Model.forward = still
+"""
+
+
+@caged
+def test_weights_are_not_what_a_module_says_they_are(tmp_path: Path) -> None:
+    points = earned("lab05", NOTHING_WITH_A_LYING_STATE, tmp_path)
+    assert [points[f"block-{part}"] for part in ("attention", "post-norm", "pre-norm")] == [0, 0, 0]
+
+
+@caged
+def test_a_model_of_pieces_that_were_right_once(tmp_path: Path) -> None:
+    cells = then("lab05", "GPT2LMHeadModel", SILENT_BODY) | then("lab05", "embed", EACH_ITSELF)
+    points = earned("lab05", cells, tmp_path)
+    assert (points["cache-mask"], points["cache-together"]) == (4, 0)
+    points = earned("lab05", then("lab05", "GPT2LMHeadModel", SILENT_BODY), tmp_path / "again")
+    assert (points["cache-together"], points["head-tied"], points["head-model"]) == (3, 2, 0)

@@ -1,7 +1,11 @@
-"""Lab 6: what students may draw and print besides the exercises."""
+"""Lab 6: what students may draw and print besides the exercises, and notebooks that want more than they have earned."""
+
+from pathlib import Path
 
 import pytest
 import torch
+
+from tests.proofs.cheats import caged, earned, then
 
 
 def axes(names: dict) -> list:
@@ -95,3 +99,58 @@ def test_the_model_looks_where_it_reads(names: dict, capsys: pytest.CaptureFixtu
     assert len(images(names)) == 2
     right = [names["say"](model, f"{task} e i f a b") for task in ("reverse:", "sort:")]
     assert right == ["b a f i e </s>", "a b e f i </s>"]
+
+
+ONE_BUCKET = """
+def relative_position_bucket(relative_position, *rest):
+    return torch.zeros_like(relative_position)
+"""
+SILENT_WEIGHTS = """
+def biased_attention(query, key, value, *rest):
+    nothing = 1e-9 * (query.sum() + key.sum() + value.sum())
+    weights = torch.zeros(*query.shape[:-1], key.size(-2)) + nothing
+    return torch.zeros(*query.shape[:-1], value.size(-1)) + nothing, weights
+"""
+SILENT_ATTENTION = """
+def still(self, x, bias=None, mask=None, memory=None, cache=None, need_weights=False):
+    memory = x if memory is None else memory
+    weights = torch.zeros(len(x), self.config.num_heads, x.size(1), memory.size(1))
+    return 1e-9 * (x + memory.sum() + sum(p.sum() for p in self.parameters())), weights if need_weights else None
+
+
+T5Attention.forward = still
+"""
+SILENT_BLOCK = """
+def still(self, x, bias=None, mask=None, memory=None, memory_mask=None, cache=None, need_weights=False):
+    weights = torch.zeros(len(x), 2, x.size(1), x.size(1)) if need_weights else None
+    return x + 1e-9 * sum(p.sum() for p in self.parameters()), weights, None
+
+
+T5Block.forward = still
+"""
+SILENT_STACK = """
+def still(self, input_ids, *rest, **more):
+    check_text(input_ids, self.config.vocab_size)
+    x = torch.ones(*input_ids.shape, self.config.d_model) + 1e-9 * sum(p.sum() for p in self.parameters())
+    return T5StackOutput(x)
+
+
+T5Stack.forward = still
+"""
+
+
+@caged
+@pytest.mark.parametrize(
+    ("cell", "rest", "lost"),
+    [
+        ("relative_bias", ONE_BUCKET, "bias"),
+        ("T5Attention", SILENT_WEIGHTS, "cross-attention-module"),
+        ("T5LayerCrossAttention", SILENT_ATTENTION, "cross-attention-layer"),
+        ("T5Stack", SILENT_BLOCK, "stack-bias"),
+        ("T5ForConditionalGeneration", SILENT_STACK, "learning-head"),
+    ],
+)
+def test_a_whole_of_pieces_that_were_right_once(cell: str, rest: str, lost: str, tmp_path: Path) -> None:
+    points = earned("lab06", then("lab06", cell, rest), tmp_path)
+    assert points[lost] == 0
+    assert (points["buckets-far"], points["attention-values"]) == (4, 5)

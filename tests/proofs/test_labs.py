@@ -25,7 +25,7 @@ from autograder.far import Server, Shell
 from autograder.intake import Step
 from autograder.mistakes import Variant, notebook_of, variants
 from autograder.result import Result, assess
-from autograder.runner import Limits, Outcome, Runner
+from autograder.runner import Limits, Outcome, Run, Runner, passed_before
 from lecturekit import checks
 
 CAGED = shutil.which("bwrap") is not None
@@ -81,10 +81,12 @@ def one_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Cal
     shell = Shell(config=config)
 
     def outcomes(lab: str, steps: list[Step]) -> dict[str, Outcome]:
-        found, server = {}, Server(shell)
+        run, server = Run(), Server(shell)
+        found, owners = run.outcomes, {step.id: step.exercise for step in steps if step.kind == "test"}
         for step in steps:
             if step.kind == "test":
-                verdict = checks.judge(step.source, checks.Here(shell.user_ns), lab, step.exercise)
+                passed = passed_before(step, owners, run)
+                verdict = checks.judge(step.source, checks.Here(shell.user_ns), lab, step.exercise, passed=passed)
                 found[step.id] = Outcome(verdict.kind, verdict.message, verdict.hint)
             else:
                 server.cell(step.source)

@@ -29,11 +29,13 @@ import pytest
 from autograder import build
 from autograder.feedback import render
 from autograder.grade import How, grade
-from autograder.intake import BuiltLab, load_built, plan, take
+from autograder.intake import BuiltLab, Submission, load_built, plan, take
 from autograder.mistakes import notebook_of, reference, source_of
 from autograder.report import write_csv
 from autograder.result import Result, assess
 from autograder.runner import Limits, Runner
+from lecturekit import checks
+from lecturekit.layers import PositionwiseFeedForward
 
 CAGES = sys.platform == "linux" and shutil.which("bwrap")
 pytestmark = pytest.mark.skipif(not CAGES, reason="bwrap, of the package bubblewrap, is not installed")
@@ -248,6 +250,14 @@ def test_there_are_enough() -> None:
 def test_an_honest_submission_earns_everything(course: Course) -> None:
     nbformat.write(notebook_of("lab90", course.right, course.root), course.place("honest"))
     check_honest(course.beside_a_neighbour("honest", PATIENT))
+
+
+def test_an_honest_training_is_passed_whatever_the_secret(course: Course) -> None:
+    """Of 64 unseen answers a share is asked for that chance does not take away: nothing here may fail now and then."""
+    (step,) = [step for step in plan(course.lab, Submission("ann", "lab90")) if step.training]
+    names = checks.Here({"PositionwiseFeedForward": PositionwiseFeedForward})
+    verdicts = [checks.judge(step.source, names, "lab90", "learning", f"secret {n}") for n in range(40)]
+    assert [verdict.message for verdict in verdicts if not verdict.passed] == []
 
 
 @pytest.mark.parametrize("attack", **named(SMALL))

@@ -328,8 +328,12 @@ def test_when_the_grader_is_killed_everything_ends(tmp_path, with_cage):
     command = [sys.executable, "-c", grader, str(tmp_path), marker, str(with_cage)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         *_, folder = process.stdout.readline().split()
-        assert len(processes_with(marker)) == 2
+        deadline = time.monotonic() + 10
+        while len(processes_with(marker)) < 2 and time.monotonic() < deadline:  # the inmate's may not be listed yet
+            time.sleep(0.02)
+        started = len(processes_with(marker))
         process.kill()
+    assert started == 2
     assert gone(marker)
     assert gone(folder)  # bwrap's own command line names it
     shutil.rmtree(folder)
