@@ -44,6 +44,7 @@ LONGEST, MOST_MEANINGS = 200, 20  # of a dotted name, in characters; of a name, 
 RUNS_TEXT = {"exec", "eval", "compile"}
 REACHES_ALL = RUNS_TEXT | {"globals", "locals", "vars", "get_ipython", "sys", "gc", "inspect", "__main__", "__dict__"}
 ANYTHING = "?"  # in `Names`: those of cells that are read word by word
+DEFINED = "="  # in `Names`: those of the notebook's own functions and classes
 QUOTE = "'"
 QUOTES = (QUOTE, '"', 3 * QUOTE, 3 * '"')
 MARKS = (".", QUOTE, '"')
@@ -155,6 +156,8 @@ def statements_of(
     loose = {place: words_of(source) for place, source in enumerate(cells) if place not in chosen}
     given = [*filter(None, map(parsed, ours))]
     meanings = meanings_of([*given, *trees.values()])
+    tops = [node for tree in (*given, *trees.values()) for node in tree.body if isinstance(node, DEFINITIONS)]
+    meanings[DEFINED] = {node.name for node in tops if node.name not in words_in(at_once(node))}
     meanings[ANYTHING] = set().union(*(words.names for words in loose.values()))
     if any(words.star for words in loose.values()):
         add(meanings, "*", {"torch"})
@@ -520,7 +523,8 @@ class Reader(ast.NodeVisitor):
         for scope in reversed(self.scopes):
             if name in scope:
                 return scope[name]
-        whole = {f"{module}.{name}" for module in self.meanings.get("*", ())}
+        own = name in self.meanings.get(DEFINED, ())
+        whole = {f"{module}.{name}" for module in self.meanings.get("*", ()) if not own}
         anything = {"torch"} if name in self.meanings.get(ANYTHING, ()) else set()
         return (self.meanings.get(name) or {found for found in whole if matched(found, self.forbidden)}) | anything
 

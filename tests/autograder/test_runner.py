@@ -73,6 +73,7 @@ def test_a_syntax_error_names_its_line():
         ("import os; os.closerange(0, 512)", "stopped", "the kernel ended (exit status 1)"),
         ("import time; time.sleep(60)", "stopped", "stopped after 1 s: perhaps an endless loop"),
         ("raise SystemExit", "error", "SystemExit"),
+        ("exit()", "error", "SystemExit"),
         ("raise KeyboardInterrupt", "error", "KeyboardInterrupt"),
         ("import sys; sys.stdout.close(); sys.stderr = None", "ran", ""),
         ("import sys; sys.stdout = sys.stderr = sys.__stdout__ = None", "ran", ""),

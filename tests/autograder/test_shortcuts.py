@@ -47,6 +47,10 @@ USED = {
         "torch.nn.modules.activation.MultiheadAttention",
     ),
     "everything taken": (["from torch.nn import *", HEADS % "MultiheadAttention"], "torch.nn.MultiheadAttention"),
+    "everything taken, a class made of torch's": (
+        ["from torch.nn import *", "class MultiheadAttention(MultiheadAttention):\n    pass", HEADS % "MultiheadAttention"],
+        "torch.nn.MultiheadAttention",
+    ),
     "an alias of an alias": (
         ["a = torch.nn\nb, c = a.functional, 1\nd = b", HEADS % "d.scaled_dot_product_attention"],
         SDPA,
@@ -104,6 +108,16 @@ USED = {
 
 HONEST = {
     "nothing": [],
+    "everything taken, a class of one's own": [
+        "from torch.nn import *",
+        "class LayerNorm(Module):\n    def __init__(self):\n        super(LayerNorm, self).__init__()",
+        "class Norm(LayerNorm):\n    pass",
+    ],
+    "everything taken, a function of one's own": [
+        "from torch.nn.functional import *",
+        "def layer_norm(x):\n    return x - x.mean()",
+        "class Norm:\n    def forward(self, x):\n        return layer_norm(x)",
+    ],
     "only text": ["# nn.MultiheadAttention\nclass Heads:\n    'as nn.MultiheadAttention does'"],
     "an experiment": [HEADS % "self.own", "print(nn.MultiheadAttention(4, 2), F.layer_norm(torch.ones(2), (2,)))"],
     "an experiment in its own cell": [HEADS % "x" + "torch.testing.assert_close(1, nn.MultiheadAttention(4, 2))"],
