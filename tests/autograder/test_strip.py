@@ -72,7 +72,9 @@ def test_what_is_there_and_what_is_not(cage: Path) -> None:
 def test_the_locked_cells_and_a_right_solution_work_with_it(cage: Path) -> None:
     lab, right = load_built(ROOT, "lab03"), next(iter(variants("lab03"))).sources
     steps = plan(lab, Submission("ann", "lab03", solutions=right))
+    steps = [step for step in steps if "check.ours(" not in step.source]  # those need the bodies, which the judge has
     *kinds, modules = run_in(cage, steps)
+    assert len(kinds) >= 10
     assert kinds == ["passed"] * sum(step.kind == "test" and not step.training for step in steps)
     assert modules.split() == [
         "lecturekit",
