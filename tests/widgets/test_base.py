@@ -45,7 +45,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
 
 
 def test_text_is_escaped_and_markup_is_not() -> None:
-    assert tag("b", "<s> & кот", tag("i"), title='"') == '<b title="&#34;">&lt;s&gt; &amp; кот<i></i></b>'
+    assert tag("b", "<s> & кот", tag("i"), title='"') == '<b title="&quot;">&lt;s&gt; &amp; кот<i></i></b>'
     assert (
         tag("rect", stroke_width=1.23456789, class_="a", fill=None) == '<rect stroke-width="1.2346" class="a"></rect>'
     )
@@ -131,7 +131,7 @@ def test_a_hand_in_the_browser_gets_the_picture_and_the_answer(heard: list[set[s
     widget.receive(None, {"values": {"n": 3}, "number": 7}, [])
     assert heard == [{"values", "picture", "answered"}]  # in one message
     assert widget.values == {"n": 3, "w": "кот"}
-    assert "&#34;n&#34;: 3" in widget.browser.picture
+    assert "&quot;n&quot;: 3" in widget.browser.picture
     assert widget.browser.answered == 7
 
 

@@ -170,7 +170,7 @@ def test_the_table_holds_what_the_model_says(
 def test_words_are_clicked(bert: BertForMaskedLM, tokenizer: WordPiece) -> None:
     widget = masked_words(bert, tokenizer, TEXT, token=2)
     drawn = str(widget.set(whole=False).picture.markup)
-    assert re.findall(r'data-sets="{&#34;token&#34;: (\d+)}" tabindex="0" role="button"', drawn) == [
+    assert re.findall(r'data-sets="{&quot;token&quot;: (\d+)}" tabindex="0" role="button"', drawn) == [
         str(number) for number in range(1, 13)
     ]
     assert plain(drawn).startswith("[CLS] the [MASK] s sat . кош ка сид ела на ковре . [SEP]")
