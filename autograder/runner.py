@@ -386,6 +386,7 @@ class Runner:
             if starved and culprit.id not in again and len(again) < WAITS:
                 again.add(culprit.id)
                 del result.outcomes[culprit.id]
+                left = [step for step in left if step.kind != "test" or unjudged(step, result)]
                 continue
             deaths += not late
             if deaths == DEATHS:
